@@ -1,0 +1,115 @@
+/**
+ * Owns the alert: what analysts, the alerts topic and the database see. Its evidence is frozen when the alert is made:
+ * everything needed to recompute it. Neighbours: `../rules` decides, `emit-alerts.ts` builds, `encode-alert.ts` writes
+ * CloudEvents, the projector stores it.
+ */
+import type { Payment } from '../payments/payment.js';
+
+export const DECISIONS = ['approve', 'review', 'decline'] as const;
+/** What the rules say of a payment. `approve` makes no alert. */
+export type Decision = (typeof DECISIONS)[number];
+
+export const SEVERITIES = ['low', 'medium', 'high', 'critical'] as const;
+export type Severity = (typeof SEVERITIES)[number];
+
+/** Type attribute of the CloudEvent; the schema version is part of it. */
+export const ALERT_EVENT_TYPE = 'fraud.alert.v1';
+
+export interface FiredRule {
+  readonly id: string;
+  readonly name: string;
+  readonly version: number;
+  /** sha256 of the rule's canonical JSON, first 16 hex digits. */
+  readonly hash: string;
+  readonly decision: Decision;
+  readonly severity: Severity;
+  /** In plain words, with the values that made it fire. */
+  readonly reason: string;
+}
+
+/** A payment that a pattern matched, as the card's state remembers it. */
+export interface MatchedPayment {
+  readonly occurredAt: number;
+  readonly amountMinor: number;
+  /** Where the payment lies in the source partition. */
+  readonly sourceOffset: number;
+}
+
+export type PatternFinding =
+  | {
+      readonly pattern: 'card-testing';
+      readonly smallCount: number;
+      readonly startedAt: number;
+      readonly completed: boolean;
+      readonly matched: readonly MatchedPayment[];
+    }
+  | {
+      readonly pattern: 'velocity-burst';
+      readonly count: number;
+      readonly windowMs: number;
+      readonly matched: readonly MatchedPayment[];
+    }
+  | {
+      readonly pattern: 'impossible-travel';
+      readonly distanceKm: number;
+      readonly elapsedMs: number;
+      readonly speedKmh: number;
+    };
+
+export interface FeatureContribution {
+  readonly feature: string;
+  readonly value: number;
+  /** Change of the model's log-odds along the trees' paths (Saabas' method); positive speaks for fraud. */
+  readonly contribution: number;
+}
+
+export interface AlertEvidence {
+  readonly source: {
+    readonly topic: string;
+    readonly partition: number;
+    readonly offset: number;
+    readonly timestamp: number;
+  };
+  /** The payment as received, validated fields only. Null for an alert that a timer raised. */
+  readonly payment: Payment | null;
+  /** The payment's event time was behind the watermark. */
+  readonly late: boolean;
+  readonly enrichment: {
+    readonly merchantRisk: number;
+    readonly source: 'lookup' | 'cache' | 'risk-table' | 'none';
+    readonly asOf: number | null;
+    readonly degraded: boolean;
+  } | null;
+  readonly features: Readonly<Record<string, number>>;
+  readonly patterns: readonly PatternFinding[];
+  readonly model: {
+    readonly name: string;
+    readonly sha256: string;
+    readonly featuresHash: string;
+    readonly topFeatures: readonly FeatureContribution[];
+  } | null;
+  readonly ruleSet: { readonly version: number; readonly hash: string };
+  readonly pipelineVersion: string;
+}
+
+export interface Alert {
+  /** Deterministic: from source topic, partition, offset and the deciding rule (I6). 32 hex digits. */
+  readonly alertId: string;
+  readonly cardId: string;
+  /** Null for an alert that a timer raised. */
+  readonly paymentId: string | null;
+  readonly merchantId: string | null;
+  readonly amountMinor: number | null;
+  readonly currency: string | null;
+  /** Event time of the payment, or the timer's due time. */
+  readonly occurredAt: number;
+  /** When the detector made it, ms since 1970. */
+  readonly detectedAt: number;
+  readonly decision: Exclude<Decision, 'approve'>;
+  readonly severity: Severity;
+  /** 0 to 1; null for an alert that a timer raised. */
+  readonly score: number | null;
+  /** Deciding rule first. */
+  readonly rules: readonly FiredRule[];
+  readonly evidence: AlertEvidence;
+}

@@ -1,0 +1,41 @@
+/** Owns the errors of the stream core. Each carries a stable code, what happened, where, and what to do. */
+
+/** Root of every error this project raises on purpose. `code` is stable and documented. */
+export class StreamError extends Error {
+  constructor(
+    readonly code: string,
+    message: string,
+    options?: { cause?: unknown },
+  ) {
+    super(message, options);
+    this.name = new.target.name;
+  }
+}
+
+/** Another owner took over this task (its producer is fenced). The task stops at once and drops what it holds (I4). */
+export class FencedError extends StreamError {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super('fenced', message, options);
+  }
+}
+
+/** Whether the epoch committed is not known (time-out, lost connection). Fence again and read the state log (I3). */
+export class CommitDoubtfulError extends StreamError {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super('commit-doubtful', message, options);
+  }
+}
+
+/** An offset that was asked for is no longer, or not yet, in the log. The task stops; it never skips (I8). */
+export class OffsetOutOfRangeError extends StreamError {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super('offset-out-of-range', message, options);
+  }
+}
+
+/** A stored thing does not match its checksum or its declared form. Carries the file or record that is bad. */
+export class CorruptDataError extends StreamError {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super('corrupt-data', message, options);
+  }
+}
