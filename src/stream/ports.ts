@@ -70,12 +70,13 @@ export interface EpochLog {
   stateLogRange(): Promise<{ readonly start: number; readonly end: number }>;
   /**
    * Hands every committed state-log value from `fromOffset` to the present end to `onRecord`, in order; returns where
-   * reading goes on. `nextOffset` is the resume point after that record. The buffer is valid during the call only.
+   * reading goes on. `nextOffset` is the resume point after that record. The buffer is valid until what `onRecord`
+   * returned has settled; the next record is handed over after that, so memory stays bounded by what is read ahead.
    * Errors: {@link OffsetOutOfRangeError} if `fromOffset` is before the first offset kept.
    */
   readStateLog(
     fromOffset: number,
-    onRecord: (value: Buffer, offset: number, nextOffset: number) => void,
+    onRecord: (value: Buffer, offset: number, nextOffset: number) => void | Promise<void>,
   ): Promise<number>;
   /** Lets the log forget everything before `offset`. May keep more than asked. */
   truncateStateLog(offset: number): Promise<void>;

@@ -1,0 +1,80 @@
+/**
+ * Owns a task's state on local disk: the directory that holds its store, opening it, wiping it, bringing a snapshot
+ * into its place. Neighbours: recovery asks for the right store, checkpoints take snapshots of it.
+ */
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { OpenStateStore, SnapshotStore, StateStore } from '../ports.js';
+import { decodeResumePoint, RESUME_KEY, type ResumePoint } from '../state/stored-form.js';
+
+export class TaskStore {
+  private opened: StateStore | null = null;
+
+  private constructor(
+    readonly taskId: string,
+    private readonly directory: string,
+    private readonly openStore: OpenStateStore,
+    readonly snapshots: SnapshotStore,
+  ) {}
+
+  /** Opens (or makes) the store under `<root>/<taskId>`; leftovers of an unfinished snapshot are removed. */
+  static async open(
+    root: string,
+    taskId: string,
+    openStore: OpenStateStore,
+    snapshots: SnapshotStore,
+  ): Promise<TaskStore> {
+    const storage = new TaskStore(taskId, join(root, taskId), openStore, snapshots);
+    await rm(storage.scratchDirectory, { recursive: true, force: true });
+    await storage.reopen();
+    return storage;
+  }
+
+  get store(): StateStore {
+    if (this.opened === null) throw new Error(`the store of ${this.taskId} is not open`);
+    return this.opened;
+  }
+
+  /** Where snapshots are taken before they are handed to the snapshot store. */
+  get scratchDirectory(): string {
+    return `${this.directory}.snapshot`;
+  }
+
+  async resumePoint(): Promise<ResumePoint | null> {
+    const [bytes] = await this.store.getMany([RESUME_KEY]);
+    return decodeResumePoint(bytes);
+  }
+
+  /** Replaces the local state by a snapshot. Errors of the snapshot store pass through, with an empty store open. */
+  async restore(snapshotId: string): Promise<void> {
+    await this.close();
+    await rm(this.directory, { recursive: true, force: true });
+    const staging = `${this.directory}.restore`;
+    await rm(staging, { recursive: true, force: true });
+    try {
+      await mkdir(staging, { recursive: true });
+      await this.snapshots.restore(this.taskId, snapshotId, staging);
+      await rename(staging, this.directory);
+    } finally {
+      await this.reopen();
+    }
+  }
+
+  /** Starts over with an empty store. */
+  async wipe(): Promise<void> {
+    await this.close();
+    await rm(this.directory, { recursive: true, force: true });
+    await this.reopen();
+  }
+
+  async close(): Promise<void> {
+    const store = this.opened;
+    this.opened = null;
+    await store?.close();
+  }
+
+  private async reopen(): Promise<void> {
+    await mkdir(this.directory, { recursive: true });
+    this.opened = await this.openStore(this.directory);
+  }
+}

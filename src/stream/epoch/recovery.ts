@@ -1,0 +1,187 @@
+/**
+ * Owns the way back to the truth (I4): fence → store or newest snapshot → state log to its end, read-committed → the
+ * deltas after what each stored value reflects (I5). What it returns is where the task goes on.
+ * Neighbours: `runtime/task.ts` calls it at start and after every commit in doubt; `delta.ts`, `write-behind.ts`.
+ */
+import { CorruptDataError, StreamError } from '../errors.js';
+import type { Clock, EpochLog } from '../ports.js';
+import type { KeyedState } from '../state/keyed-state.js';
+import { FRESH_START, type ResumePoint, TIMER_PREFIX } from '../state/stored-form.js';
+import type { WriteBehind } from '../state/write-behind.js';
+import { type CheckpointPointer, type DeltaRecord, StateLogDecoder } from './delta.js';
+import type { TaskStore } from '../checkpoint/task-store.js';
+
+/** Changes of one delta that are loaded and applied at a time. */
+const CHANGES_AT_ONCE = 4096;
+/** Dirty slots written at a time when a replay runs out of room. */
+const WRITES_AT_ONCE = 8192;
+
+export interface RecoveryParts {
+  readonly taskId: string;
+  readonly epochLog: EpochLog;
+  readonly storage: TaskStore;
+  readonly clock: Clock;
+  /** Makes the state over the opened store: called once the store is the right one. */
+  openState(start: ResumePoint): { state: KeyedState; writeBehind: WriteBehind; onTimer(key: Uint8Array, dueMs: number): void };
+  onProgress(message: string): void;
+}
+
+export interface Recovered {
+  /** The newest durable epoch and everything known after it. */
+  readonly at: ResumePoint;
+  readonly deltas: number;
+  readonly changes: number;
+  /** Changes passed over because the store had them already. */
+  readonly skipped: number;
+}
+
+/** Errors: state-lost, state-log-behind-store, {@link CorruptDataError}: each needs a person and says what to do. */
+export async function recover(parts: RecoveryParts): Promise<Recovered> {
+  const { epochLog, storage, taskId } = parts;
+  await epochLog.fence();
+  const range = await epochLog.stateLogRange();
+  let start = (await storage.resumePoint()) ?? FRESH_START;
+  if (start.stateLogOffset !== null && start.stateLogOffset > range.end) {
+    throw new StreamError(
+      'state-log-behind-store',
+      `${taskId}: the local state was written at state-log offset ${start.stateLogOffset}, but the log ends at ${range.end}. ` +
+        'The state-log topic was deleted or lost records. To give up the state and read the source anew, start with --fresh',
+    );
+  }
+  if (start.stateLogOffset === null || start.stateLogOffset < range.start) {
+    start = (await restoreSnapshot(parts, range.start)) ?? FRESH_START;
+  }
+  const opened = parts.openState(start);
+  for await (const { key, value } of storage.store.scan(TIMER_PREFIX)) {
+    opened.onTimer(key.subarray(1), Buffer.from(value.buffer, value.byteOffset, value.byteLength).readDoubleLE(0));
+  }
+  return replay(parts, opened, start, start.stateLogOffset ?? range.start);
+}
+
+/** Takes the newest snapshot that is whole into the store. Null: there is none, the log must tell all. */
+async function restoreSnapshot(parts: RecoveryParts, logStart: number): Promise<ResumePoint | null> {
+  const pointers: CheckpointPointer[] = [];
+  const decoder = new StateLogDecoder();
+  await parts.epochLog.readStateLog(logStart, (value, offset) => {
+    const record = decoder.push(value, offset);
+    if (record?.kind === 'pointer') pointers.push(record.pointer);
+  });
+  for (const { snapshotId } of pointers.reverse()) {
+    try {
+      await parts.storage.restore(snapshotId);
+      const resume = await parts.storage.resumePoint();
+      if (resume?.stateLogOffset == null || resume.stateLogOffset < logStart) continue;
+      parts.onProgress(`${parts.taskId}: state restored from checkpoint ${snapshotId} (epoch ${resume.epoch})`);
+      return resume;
+    } catch (error) {
+      if (!(error instanceof CorruptDataError)) throw error;
+      parts.onProgress(`${parts.taskId}: checkpoint ${snapshotId} is unusable, trying the one before: ${error.message}`);
+    }
+  }
+  await parts.storage.wipe();
+  return null;
+}
+
+type Opened = ReturnType<RecoveryParts['openState']>;
+
+async function replay(parts: RecoveryParts, opened: Opened, start: ResumePoint, from: number): Promise<Recovered> {
+  const decoder = new StateLogDecoder();
+  const totals = { deltas: 0, changes: 0, skipped: 0 };
+  let at = start;
+  const startedAt = parts.clock.monotonic();
+  const end = await parts.epochLog.readStateLog(from, async (value, offset, nextOffset) => {
+    const record = decoder.push(value, offset);
+    if (record === null || record.kind === 'pointer') return;
+    const { head } = record;
+    if (head.epoch <= at.epoch) return;
+    if (head.epoch !== at.epoch + 1) {
+      throw new StreamError(
+        'state-lost',
+        `${parts.taskId}: the state log goes on at epoch ${head.epoch} (offset ${offset}), but epoch ${at.epoch + 1} is due: ` +
+          'the records between, and every checkpoint that covers them, are gone. To give up the state, start with --fresh',
+      );
+    }
+    await applyDelta(record, opened, totals);
+    at = {
+      epoch: head.epoch,
+      sourceOffset: head.to,
+      stateLogOffset: nextOffset,
+      maxEventTimeMs: head.maxEventTimeMs,
+      cursors: head.cursors,
+    };
+    opened.state.forgetChanged();
+    opened.writeBehind.sweep(head.epoch, parts.clock.monotonic());
+    opened.writeBehind.committed(at, parts.clock.monotonic());
+    totals.deltas++;
+    if (totals.deltas % 1000 === 0) {
+      const seconds = Math.round((parts.clock.monotonic() - startedAt) / 1000);
+      parts.onProgress(`${parts.taskId}: ${totals.deltas} epochs replayed in ${seconds} s`);
+    }
+  });
+  return { at: { ...at, stateLogOffset: end }, ...totals };
+}
+
+async function applyDelta(
+  record: DeltaRecord,
+  { state, writeBehind, onTimer }: Opened,
+  totals: { changes: number; skipped: number },
+): Promise<void> {
+  const { changes, head } = record;
+  if (record.layoutVersion !== state.layout.version) {
+    throw new StreamError(
+      'state-version',
+      `the state log holds ${state.layout.name} state of version ${record.layoutVersion}, this build reads version ${state.layout.version}`,
+    );
+  }
+  const slots = new Int32Array(Math.min(record.changeCount, CHANGES_AT_ONCE));
+  for (let done = 0; done < record.changeCount; ) {
+    const first = changes.position;
+    const count = acquireSome(record, state, slots, record.changeCount - done);
+    if (count === 0) {
+      // Everything hot is dirty: epoch n is only half applied, so the resume point stays before it.
+      writeBehind.sweepAll(head.epoch - 1, head.epoch - 1, WRITES_AT_ONCE);
+      await writeBehind.idle();
+      continue;
+    }
+    await state.loadMissing();
+    changes.position = first;
+    for (let i = 0; i < count; i++) {
+      changes.position += changes.u8();
+      const slot = slots[i];
+      if (state.epochOf[slot] >= head.epoch) {
+        state.codec.skip(changes); // I5: the stored value reflects this epoch already
+        totals.skipped++;
+        continue;
+      }
+      state.touch(slot, head.epoch);
+      state.codec.read(changes, slot);
+      for (const { column } of state.codec.timers) {
+        if (column.due[slot] > 0) onTimer(state.index.key(slot), column.due[slot]);
+      }
+    }
+    totals.changes += count;
+    done += count;
+  }
+}
+
+function acquireSome(record: DeltaRecord, state: KeyedState, slots: Int32Array, left: number): number {
+  const { changes } = record;
+  const most = Math.min(left, slots.length);
+  let count = 0;
+  // What is being applied must not be evicted for what is applied with it.
+  const round = state.beginBatch();
+  state.releaseBatchesBefore(round);
+  while (count < most) {
+    const start = changes.position;
+    const length = changes.u8();
+    const slot = state.acquire(changes.bytes, start + 1, length, round);
+    if (slot < 0) {
+      changes.position = start;
+      break;
+    }
+    changes.position = start + 1 + length;
+    state.codec.skip(changes);
+    slots[count++] = slot;
+  }
+  return count;
+}

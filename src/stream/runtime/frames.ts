@@ -1,0 +1,116 @@
+/**
+ * Owns batches on their way: two frames taken in turn, so that the next batch is decoded, its cold keys are read from
+ * the store and its lookups run while the one before is processed. Order is kept: frames are processed as filled.
+ */
+import { StreamError } from '../errors.js';
+import type { StepBatch } from '../pipeline/batch.js';
+import { DeadLetterGuard } from '../pipeline/dead-letters.js';
+import type { PipelineDefinition, Rejects } from '../pipeline/pipeline.js';
+import type { PartitionReader } from '../ports.js';
+import type { KeyedState } from '../state/keyed-state.js';
+import type { LayoutFields } from '../state/layout.js';
+import type { OpenedSteps } from './opened-steps.js';
+
+export interface Rejected {
+  readonly recordIndex: number;
+  readonly code: string;
+  readonly message: string;
+}
+
+export interface Frame<B extends StepBatch> {
+  readonly batch: B;
+  /** Acquisition number of its slots. */
+  number: number;
+  rejected: Rejected[];
+  /** Settles when state and enrichment are there. */
+  ready: Promise<unknown> | null;
+}
+
+export interface FrameParts<B extends StepBatch, F extends LayoutFields> {
+  readonly definition: PipelineDefinition<B, F>;
+  readonly batchRecords: number;
+  readonly reader: PartitionReader;
+  readonly state: KeyedState<F>;
+  readonly steps: OpenedSteps<B>;
+}
+
+export class Frames<B extends StepBatch, F extends LayoutFields> {
+  private readonly free: Frame<B>[] = [];
+  private readonly guard: DeadLetterGuard;
+  private held: Frame<B>[] = [];
+
+  constructor(
+    private readonly parts: FrameParts<B, F>,
+    private readonly makeRoom: () => Promise<void>,
+  ) {
+    const { definition, batchRecords } = parts;
+    for (let i = 0; i < 2; i++) {
+      this.free.push({ batch: definition.source.makeBatch(batchRecords), number: 0, rejected: [], ready: null });
+    }
+    this.guard = new DeadLetterGuard(definition.deadLetters.limits);
+  }
+
+  get inUse(): boolean {
+    return this.held.length > 0;
+  }
+
+  /** The next batch, decoded and with its waits under way; null where nothing has been fetched yet. */
+  async fill(): Promise<Frame<B> | null> {
+    const frame = this.free[this.free.length - 1];
+    const { batch } = frame;
+    const { reader, definition, state, steps } = this.parts;
+    const count = reader.read(batch.records);
+    if (count === 0) return null;
+    this.free.pop();
+    this.held.push(frame);
+    batch.reset();
+    const rejected: Rejected[] = [];
+    const rejects: Rejects = {
+      reject: (recordIndex, code, message) => {
+        rejected.push({ recordIndex, code, message });
+      },
+    };
+    definition.source.decode(batch, batch.records, rejects);
+    frame.rejected = rejected;
+    this.guard.observe(batch.records, rejected);
+    frame.number = state.beginBatch();
+    const waits: Promise<unknown>[] = [];
+    await this.acquireSlots(frame, waits);
+    for (const step of steps.enrich) {
+      const pending = step.prepare(batch);
+      if (pending !== null) waits.push(pending);
+    }
+    frame.ready = waits.length === 0 ? null : Promise.all(waits);
+    // Whoever processes the frame sees the failure; until then it must not count as unhandled.
+    frame.ready?.catch(() => {});
+    return frame;
+  }
+
+  /** Everything before `current` is done with; its frame and slots may be used again. */
+  release(current: Frame<B> | null): void {
+    for (const frame of this.held) {
+      if (frame !== current) this.free.push(frame);
+    }
+    this.held = current === null ? [] : [current];
+    this.parts.state.releaseBatchesBefore(current?.number ?? null);
+  }
+
+  private async acquireSlots(frame: Frame<B>, waits: Promise<unknown>[]): Promise<void> {
+    const { state } = this.parts;
+    const { batch, number } = frame;
+    for (let row = 0; row < batch.count; row++) {
+      const bytes = batch.textBytes(row);
+      let slot = state.acquire(bytes, batch.keyStart[row], batch.keyLength[row], number);
+      for (let tries = 0; slot < 0; tries++) {
+        if (tries > 64) throw new StreamError('hot-keys-too-few', 'no slot came free for a card; raise memory.hot-keys');
+        const loads = state.loadMissing();
+        if (loads !== null) await loads;
+        await this.makeRoom();
+        slot = state.acquire(bytes, batch.keyStart[row], batch.keyLength[row], number);
+      }
+      batch.slot[row] = slot;
+    }
+    const loads = state.loadMissing();
+    if (loads !== null) waits.push(loads);
+  }
+}

@@ -1,0 +1,355 @@
+/**
+ * Owns everything a task holds in memory between one recovery and the next trouble: hot state, the open epoch, the
+ * commit in flight, timers. It processes batches in order and commits epochs; when a commit is in doubt the whole
+ * session is dropped and the next one begins from the log (I3, I4).
+ * Neighbours: `task.ts` makes sessions; `frames.ts` prepares batches; `epoch/protocol.ts` decides when to close.
+ */
+import type { Checkpoints } from '../checkpoint/checkpoints.js';
+import { encodeDelta } from '../epoch/delta.js';
+import * as protocol from '../epoch/protocol.js';
+import type { StepBatch } from '../pipeline/batch.js';
+import { deadLetter } from '../pipeline/dead-letters.js';
+import type { FiredTimer, Outputs, PipelineDefinition } from '../pipeline/pipeline.js';
+import type { Clock, CommitReceipt, EpochLog, PartitionReader } from '../ports.js';
+import type { OutputRecord } from '../records.js';
+import { ByteWriter } from '../state/byte-writer.js';
+import type { KeyedState } from '../state/keyed-state.js';
+import type { LayoutFields } from '../state/layout.js';
+import type { ResumePoint } from '../state/stored-form.js';
+import type { WriteBehind } from '../state/write-behind.js';
+import type { TimerQueue } from '../time/timer-queue.js';
+import type { Watermark } from '../time/watermark.js';
+import { StreamError } from '../errors.js';
+import type { BroadcastInputs } from './broadcast-inputs.js';
+import type { TaskFigures } from './figures.js';
+import { type Frame, Frames } from './frames.js';
+import type { OpenedSteps } from './opened-steps.js';
+import type { Signal } from './signal.js';
+
+export interface SessionParts<B extends StepBatch, F extends LayoutFields> {
+  readonly definition: PipelineDefinition<B, F>;
+  readonly partition: number;
+  readonly clock: Clock;
+  readonly signal: Signal;
+  readonly figures: TaskFigures;
+  readonly limits: protocol.EpochLimits;
+  readonly batchRecords: number;
+  readonly idleTimeoutMs: number;
+  readonly recovered: ResumePoint;
+  readonly startOffset: number;
+  readonly reader: PartitionReader;
+  readonly epochLog: EpochLog;
+  readonly state: KeyedState<F>;
+  readonly writeBehind: WriteBehind;
+  readonly checkpoints: Checkpoints;
+  readonly timers: TimerQueue;
+  readonly watermark: Watermark;
+  readonly steps: OpenedSteps<B>;
+  readonly broadcasts: BroadcastInputs;
+}
+
+/** Timers taken off the queue at a time. */
+const TIMERS_AT_ONCE = 1024;
+const WRITES_AT_ONCE = 8192;
+const LONGEST_WAIT_MS = 500;
+
+export class Session<B extends StepBatch, F extends LayoutFields> implements Outputs {
+  /** The newest durable position. */
+  committed: ResumePoint;
+  private readonly epochs: protocol.EpochState;
+  private readonly frames: Frames<B, F>;
+  private outputs: OutputRecord[] = [];
+  private commit: Promise<void> | null = null;
+  private failure: unknown = null;
+  private stopping = false;
+  private readable: Promise<void> | null = null;
+  private lastRecordAtMs: number;
+  private readonly delta = new ByteWriter(1 << 20);
+
+  constructor(private readonly parts: SessionParts<B, F>) {
+    this.committed = parts.recovered;
+    this.epochs = protocol.recovered(parts.recovered.epoch, parts.startOffset);
+    this.frames = new Frames(parts, () => this.makeRoom());
+    this.lastRecordAtMs = parts.clock.monotonic();
+  }
+
+  get openEpoch(): number {
+    return this.epochs.open?.epoch ?? this.epochs.nextEpoch;
+  }
+
+  /** Nothing read is waiting to be committed. */
+  get settled(): boolean {
+    return this.epochs.open === null && this.epochs.inFlight === null && !this.frames.inUse;
+  }
+
+  /** Processes until `stop`, then commits what is open and brings the state to the store. Throws what ends the session. */
+  async run(): Promise<void> {
+    // A start position that was configured, not recovered, is made durable first: else a crash would choose anew.
+    if (this.parts.recovered.sourceOffset === null) this.open();
+    let current: Frame<B> | null = null;
+    for (;;) {
+      this.check();
+      if (this.stopping && current === null) break;
+      const next: Frame<B> | null = this.stopping ? null : await this.frames.fill();
+      if (current !== null) await this.process(current);
+      else if (next === null) await this.rest();
+      current = next;
+      this.frames.release(current);
+      this.closeIfDue();
+      if (!this.stopping) this.parts.checkpoints.startIfDue(this.parts.writeBehind.stored);
+    }
+    await this.finish();
+  }
+
+  /** After `run` threw: waits until nothing of this session is under way any more. Never throws. */
+  async abandon(): Promise<void> {
+    this.failure ??= new Error('the session was abandoned');
+    while (this.commit !== null) await this.commit;
+    await this.parts.writeBehind.idle().catch(() => {}); // its failure ended the session and is known
+    await this.parts.checkpoints.idle();
+  }
+
+  stop(): void {
+    this.stopping = true;
+    this.parts.signal.wake();
+  }
+
+  /** {@link Outputs}: into the open epoch. */
+  emit(record: OutputRecord, { prompt }: { readonly prompt: boolean }): void {
+    const open = this.open();
+    this.outputs.push(record);
+    open.outputs += 1;
+    open.outputBytes += 64 + (record.key?.length ?? 0) + (record.value?.length ?? 0);
+    if (prompt) open.promptOutputs += 1;
+  }
+
+  private check(): void {
+    if (this.failure !== null) throw this.failure;
+    this.parts.writeBehind.check();
+  }
+
+  /** The open epoch; a new one begins with the broadcast updates that arrived since the last. */
+  private open(): protocol.OpenEpoch {
+    const { open } = this.epochs;
+    if (open !== null) return open;
+    this.parts.broadcasts.applyPending();
+    return protocol.ensureOpen(this.epochs, this.parts.clock.monotonic());
+  }
+
+  private async process(frame: Frame<B>): Promise<void> {
+    const { definition, clock, figures, steps } = this.parts;
+    const { batch } = frame;
+    await frame.ready;
+    await this.waitForRoomInEpoch();
+    const { epoch } = this.open();
+    this.lastRecordAtMs = clock.monotonic();
+    const place = {
+      deadLetterTopic: definition.deadLetters.topic,
+      sourceTopic: definition.source.topic,
+      partition: this.parts.partition,
+      pipelineVersion: definition.version,
+    };
+    for (const { recordIndex, code, message } of frame.rejected) {
+      const record = deadLetter(batch.records, recordIndex, code, message, place, clock.now());
+      this.emit(record, { prompt: false });
+      figures.count(`dead-letters.${code}`);
+    }
+    this.runKeyedSteps(batch, epoch);
+    for (const step of steps.batchSteps) {
+      const pending = step.apply(batch, this);
+      if (pending !== undefined) await pending;
+    }
+    figures.records += batch.records.count;
+    figures.deadLetters += frame.rejected.length;
+    protocol.extend(this.epochs, batch.records.nextOffset, batch.records.count);
+    await this.fireDueTimers();
+  }
+
+  /**
+   * Row by row in offset order. The watermark a row meets depends on the rows before it alone, and a key's timers fire
+   * before its next row: where the batch was cut makes no difference (I7).
+   */
+  private runKeyedSteps(batch: B, epoch: number): void {
+    const { state, watermark, figures, steps } = this.parts;
+    const { keyed } = steps;
+    const { slot: slots, eventTimeMs, recordIndex, late, records } = batch;
+    const hasTimers = state.codec.timers.length > 0;
+    let lateRows = 0;
+    for (let row = 0; row < batch.count; row++) {
+      const slot = slots[row];
+      const nowMs = watermark.currentMs;
+      const isLate = eventTimeMs[row] < nowMs ? 1 : 0;
+      late[row] = isLate;
+      lateRows += isLate;
+      state.touch(slot, epoch);
+      if (hasTimers) this.fireTimersOf(slot, nowMs);
+      for (let step = 0; step < keyed.length; step++) keyed[step].apply(batch, row, slot);
+      watermark.observe(eventTimeMs[row], records.timestampMs[recordIndex[row]]);
+    }
+    figures.late += lateRows;
+  }
+
+  private fireTimersOf(slot: number, watermarkMs: number): void {
+    const { timers } = this.parts.state.codec;
+    for (let i = 0; i < timers.length; i++) {
+      const due = timers[i].column.due[slot];
+      if (due > 0 && due <= watermarkMs) this.fire({ field: timers[i].name, dueMs: due }, slot, i);
+    }
+  }
+
+  private fire(timer: FiredTimer, slot: number, index: number): void {
+    const { state, steps } = this.parts;
+    state.touch(slot, this.open().epoch);
+    state.codec.timers[index].column.clear(slot);
+    for (const step of steps.keyed) step.onTimer?.(timer, slot, state.index.key(slot), this);
+  }
+
+  /** Fires the timers of other keys that the watermark has passed. */
+  private async fireDueTimers(): Promise<void> {
+    const { timers, watermark, state } = this.parts;
+    while (timers.nextDueMs <= watermark.currentMs) {
+      const batch = state.beginBatch();
+      const slots: number[] = [];
+      while (slots.length < TIMERS_AT_ONCE) {
+        const due = timers.popDue(watermark.currentMs);
+        if (due === null) break;
+        let slot = state.acquire(due.key, 0, due.key.length, batch);
+        if (slot < 0) {
+          await this.makeRoom();
+          slot = state.acquire(due.key, 0, due.key.length, batch);
+        }
+        if (slot < 0) throw noRoom(state.capacity);
+        slots.push(slot);
+      }
+      // A key may be on its way in for the batch being prepared: wait for all loads, not just ours.
+      await state.loaded();
+      for (const slot of slots) this.fireTimersOf(slot, watermark.currentMs);
+    }
+  }
+
+  /** Nothing to process: closes, lets idle time pass for event time, or waits. */
+  private async rest(): Promise<void> {
+    const { clock, signal, reader, timers, idleTimeoutMs, watermark } = this.parts;
+    const now = clock.monotonic();
+    const idleMs = now - this.lastRecordAtMs;
+    if (idleTimeoutMs > 0 && idleMs > idleTimeoutMs && timers.size > 0) {
+      // Event time goes on at the pace of the clock, from where the source left it (I7).
+      watermark.advanceTo(watermark.maxEventTimeMs + idleMs);
+      this.lastRecordAtMs = now;
+      await this.fireDueTimers();
+    }
+    if (this.parts.checkpoints.pointerWaits) this.open();
+    if (this.closeIfDue()) return;
+    this.readable ??= reader.whenReadable(LONGEST_WAIT_MS).then(
+      () => this.wakeReadable(),
+      (error: unknown) => {
+        this.failure ??= error;
+        this.wakeReadable();
+      },
+    );
+    const dueMs = protocol.closeDueInMs(this.epochs, this.parts.limits, clock.monotonic());
+    await signal.wait(Math.min(Math.ceil(dueMs), LONGEST_WAIT_MS));
+  }
+
+  private wakeReadable(): void {
+    this.readable = null;
+    this.parts.signal.wake();
+  }
+
+  private closeIfDue(): boolean {
+    if (protocol.closeDueInMs(this.epochs, this.parts.limits, this.parts.clock.monotonic()) > 0) return false;
+    this.close();
+    return true;
+  }
+
+  /** Puts the open epoch in flight: one Kafka transaction, opened only now. */
+  private close(): void {
+    const { state, clock, watermark, writeBehind, epochLog, checkpoints, broadcasts } = this.parts;
+    const now = clock.monotonic();
+    const epoch = protocol.close(this.epochs, now);
+    const maxEventTimeMs = Number.isFinite(watermark.maxEventTimeMs) ? watermark.maxEventTimeMs : null;
+    const { cursors } = broadcasts;
+    const head = { epoch: epoch.epoch, from: epoch.from, to: epoch.to, maxEventTimeMs, cursors };
+    const stateLog = encodeDelta(this.delta, head, state, epochLog.maxRecordBytes);
+    stateLog.push(...checkpoints.recordsFor(epoch.epoch));
+    state.forgetChanged();
+    writeBehind.sweep(epoch.epoch, now);
+    const { outputs } = this;
+    this.outputs = [];
+    const point = { epoch: epoch.epoch, sourceOffset: epoch.to, maxEventTimeMs, cursors };
+    this.commit = epochLog.commit({ outputs, stateLog }).then(
+      (receipt) => this.onCommitted(epoch, point, receipt, now),
+      (error: unknown) => {
+        this.failure ??= error;
+        this.commit = null;
+        this.parts.signal.wake();
+      },
+    );
+  }
+
+  private onCommitted(
+    epoch: protocol.OpenEpoch,
+    point: Omit<ResumePoint, 'stateLogOffset'>,
+    receipt: CommitReceipt,
+    closedAtMs: number,
+  ): void {
+    const { figures, clock, writeBehind, checkpoints, signal } = this.parts;
+    protocol.committed(this.epochs);
+    this.commit = null;
+    this.committed = { ...point, stateLogOffset: receipt.nextStateLogOffset };
+    figures.alerts += epoch.promptOutputs;
+    if (epoch.records > 0) figures.epochLatency.add(clock.monotonic() - epoch.openedAtMs);
+    try {
+      writeBehind.committed(this.committed, closedAtMs);
+    } catch (error) {
+      this.failure ??= error;
+    }
+    void checkpoints.committed();
+    signal.wake();
+  }
+
+  private async commitSettled(): Promise<void> {
+    while (this.commit !== null) await this.commit;
+    this.check();
+  }
+
+  /** An epoch at its bound takes no more; the one before it must be durable first. */
+  private async waitForRoomInEpoch(): Promise<void> {
+    if (!protocol.isFull(this.epochs, this.parts.limits)) return;
+    await this.commitSettled();
+    this.closeIfDue();
+  }
+
+  /** Every hot slot is dirty or in use: commits what is open and writes until slots are clean. */
+  private async makeRoom(): Promise<void> {
+    const { writeBehind, state } = this.parts;
+    await this.commitSettled();
+    if (this.epochs.open !== null) this.close();
+    await this.commitSettled();
+    await writeBehind.idle();
+    if (state.dirtyKeys === 0) throw noRoom(state.capacity);
+    writeBehind.sweepAll(this.committed.epoch, this.committed.epoch, WRITES_AT_ONCE);
+    await writeBehind.idle();
+  }
+
+  /** A clean stop: the open epoch commits, the store takes everything, so that the next start replays nothing. */
+  private async finish(): Promise<void> {
+    const { writeBehind, checkpoints } = this.parts;
+    await this.commitSettled();
+    if (this.epochs.open !== null) this.close();
+    await this.commitSettled();
+    await checkpoints.idle();
+    while (!writeBehind.settled) {
+      await writeBehind.idle();
+      writeBehind.sweepAll(this.committed.epoch, this.committed.epoch, WRITES_AT_ONCE);
+      await writeBehind.idle();
+    }
+  }
+}
+
+function noRoom(capacity: number): StreamError {
+  return new StreamError(
+    'hot-keys-too-few',
+    `one batch needs more than the ${capacity} keys that may be hot; raise memory.hot-keys or lower batch.max-records`,
+  );
+}

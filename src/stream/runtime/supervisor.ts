@@ -1,0 +1,214 @@
+/**
+ * Owns the worker threads of a process: which partitions run where, restarts of threads that died, and the pipeline's
+ * status. Never touches a record. Neighbours: an {@link Assignment} tells which partitions are ours; `worker.ts` is
+ * the other end of the talk.
+ *
+ * A worker that dies is started again with its partitions, at most MAX_RESTARTS times in RESTART_WINDOW_MS; past that,
+ * or when a worker reports a task that cannot go on, `onFatal` is told and the process is to stop.
+ */
+import { Worker } from 'node:worker_threads';
+import { StreamError } from '../errors.js';
+import type { Assignment, Clock } from '../ports.js';
+import type { TaskStatus } from './status.js';
+import type { FromWorker, ToWorker } from './worker.js';
+
+export interface SupervisorParts {
+  /** Module of the worker entry, and what it gets as `workerData` besides its number. */
+  readonly entry: URL;
+  readonly workerData: unknown;
+  readonly workers: number;
+  readonly assignment: Assignment;
+  readonly clock: Clock;
+  onFatal(error: StreamError): void;
+  say(level: 'info' | 'warn', message: string): void;
+}
+
+const MAX_RESTARTS = 5;
+const RESTART_WINDOW_MS = 60_000;
+const START_TIMEOUT_MS = 60_000;
+
+interface Running {
+  readonly number: number;
+  thread: Worker;
+  partitions: readonly number[];
+  tasks: readonly TaskStatus[];
+  restarts: number;
+  restartTimes: number[];
+  readonly waiting: Map<number, () => void>;
+  stopped: boolean;
+  onStopped: () => void;
+}
+
+export class Supervisor {
+  private readonly running: Running[] = [];
+  private lastRequest = 0;
+  private stopping = false;
+  /** Assignments are applied one after another. */
+  private applying: Promise<void> = Promise.resolve();
+
+  constructor(private readonly parts: SupervisorParts) {}
+
+  /** Starts the workers, then takes part in the assignment. Resolves once both have begun. */
+  async start(): Promise<void> {
+    const started: Promise<void>[] = [];
+    for (let number = 0; number < this.parts.workers; number++) started.push(this.startWorker(number));
+    await Promise.all(started);
+    await this.parts.assignment.join({
+      onAssigned: (partitions) => this.apply(partitions),
+      onLost: (reason) => {
+        this.parts.say('warn', `group membership ended (${reason}); giving up all partitions until it is back`);
+        return this.apply([]);
+      },
+    });
+  }
+
+  /** Stops every task cleanly, then the threads, then leaves the group. */
+  async stop(): Promise<void> {
+    this.stopping = true;
+    await Promise.all(
+      this.running.map(
+        (worker) =>
+          new Promise<void>((resolve) => {
+            if (worker.stopped) {
+              resolve();
+              return;
+            }
+            worker.onStopped = resolve;
+            this.send(worker, { type: 'stop' });
+          }),
+      ),
+    );
+    await this.parts.assignment.leave();
+  }
+
+  get tasks(): readonly TaskStatus[] {
+    return this.running.flatMap(({ tasks }) => tasks).sort((a, b) => a.partition - b.partition);
+  }
+
+  get workers(): readonly { readonly worker: number; readonly tasks: number; readonly restarts: number }[] {
+    return this.running.map(({ number, partitions, restarts }) => ({ worker: number, tasks: partitions.length, restarts }));
+  }
+
+  /** Partitions keep their worker where they can; new ones go where there are fewest. */
+  private apply(partitions: readonly number[]): Promise<void> {
+    this.applying = this.applying.then(async () => {
+      if (this.stopping) return;
+      const wanted = new Set(partitions);
+      const shares = this.running.map(({ partitions: held }) => held.filter((partition) => wanted.has(partition)));
+      const placed = new Set(shares.flat());
+      for (const partition of [...wanted].filter((one) => !placed.has(one)).sort((a, b) => a - b)) {
+        shares.reduce((least, share) => (share.length < least.length ? share : least)).push(partition);
+      }
+      await Promise.all(this.running.map((worker, i) => this.give(worker, shares[i])));
+    });
+    return this.applying;
+  }
+
+  private give(worker: Running, partitions: readonly number[]): Promise<void> {
+    worker.partitions = partitions;
+    const request = ++this.lastRequest;
+    return new Promise((resolve) => {
+      worker.waiting.set(request, resolve);
+      this.send(worker, { type: 'own', request, partitions });
+    });
+  }
+
+  private send(worker: Running, message: ToWorker): void {
+    worker.thread.postMessage(message);
+  }
+
+  private startWorker(number: number): Promise<void> {
+    const worker: Running = {
+      number,
+      thread: this.spawn(number),
+      partitions: [],
+      tasks: [],
+      restarts: 0,
+      restartTimes: [],
+      waiting: new Map(),
+      stopped: false,
+      onStopped: () => {},
+    };
+    this.running.push(worker);
+    return this.listen(worker);
+  }
+
+  private spawn(number: number): Worker {
+    return new Worker(this.parts.entry, { workerData: { worker: number, data: this.parts.workerData }, name: `worker-${number}` });
+  }
+
+  /** Resolves when the thread says that it is ready. */
+  private listen(worker: Running): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const cancel = this.parts.clock.schedule(START_TIMEOUT_MS, () =>
+        reject(new StreamError('worker-start', `worker ${worker.number} did not start within ${START_TIMEOUT_MS / 1000} s`)),
+      );
+      const settle = (act: () => void) => {
+        cancel();
+        act();
+      };
+      let lastError: unknown = null;
+      worker.thread.on('message', (message: FromWorker) => {
+        if (message.type === 'ready') settle(resolve);
+        this.onMessage(worker, message);
+      });
+      worker.thread.on('error', (error) => {
+        lastError = error;
+        settle(() => reject(error));
+      });
+      worker.thread.on('exit', (code) => {
+        settle(() => reject(new StreamError('worker-start', `worker ${worker.number} ended with code ${code} at its start`)));
+        this.onExit(worker, code, lastError);
+      });
+    });
+  }
+
+  private onMessage(worker: Running, message: FromWorker): void {
+    switch (message.type) {
+      case 'status':
+        worker.tasks = message.tasks;
+        return;
+      case 'owned':
+        worker.waiting.get(message.request)?.();
+        worker.waiting.delete(message.request);
+        return;
+      case 'say':
+        this.parts.say(message.level, message.message);
+        return;
+      case 'fatal':
+        this.parts.onFatal(new StreamError(message.fatal.code, `${message.fatal.taskId}: ${message.fatal.message}`));
+        return;
+      case 'stopped':
+        worker.stopped = true;
+        return;
+      case 'ready':
+        return;
+    }
+  }
+
+  private onExit(worker: Running, code: number, error: unknown): void {
+    for (const resolve of worker.waiting.values()) resolve();
+    worker.waiting.clear();
+    if (this.stopping || worker.stopped) {
+      worker.stopped = true;
+      worker.onStopped();
+      return;
+    }
+    const reason = error instanceof Error ? (error.stack ?? error.message) : `exit code ${code}`;
+    const now = this.parts.clock.monotonic();
+    worker.restartTimes = [...worker.restartTimes.filter((time) => now - time < RESTART_WINDOW_MS), now];
+    if (worker.restartTimes.length > MAX_RESTARTS) {
+      this.parts.onFatal(
+        new StreamError('worker-crashing', `worker ${worker.number} died ${worker.restartTimes.length} times within a minute, last: ${reason}`),
+      );
+      return;
+    }
+    worker.restarts++;
+    this.parts.say('warn', `worker ${worker.number} died (${reason}); starting it again`);
+    worker.thread = this.spawn(worker.number);
+    this.listen(worker).then(
+      () => this.give(worker, worker.partitions),
+      (failure: unknown) => this.parts.say('warn', `worker ${worker.number} did not come back: ${String(failure)}`),
+    );
+  }
+}

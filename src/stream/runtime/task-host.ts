@@ -1,0 +1,140 @@
+/**
+ * Owns the tasks of one worker thread: starts and stops them as the supervisor says, tries a failed one again, and
+ * reports what it cannot mend. Knows no thread: `worker.ts` gives it a way to speak.
+ *
+ * A task that fails is started again from its last commit. It is given up ("poisoned") when its error needs a person
+ * (FINAL_CODES), or when it failed MAX_TRIES times without committing anything in between.
+ */
+import type { Clock } from '../ports.js';
+import type { TaskStatus } from './status.js';
+import { describe, type TaskEnd } from './task.js';
+
+/** What a host needs of a task; {@link Task} is one. */
+export interface HostedTask {
+  readonly taskId: string;
+  run(): Promise<TaskEnd>;
+  stop(): void;
+  status(): TaskStatus;
+}
+
+export interface FatalTask {
+  readonly taskId: string;
+  readonly code: string;
+  readonly message: string;
+}
+
+/** Errors that trying again cannot mend. */
+const FINAL_CODES: ReadonlySet<string> = new Set([
+  'dead-letter-limit',
+  'offset-out-of-range',
+  'state-lost',
+  'state-log-behind-store',
+  'state-version',
+  'corrupt-data',
+  'timer-limit',
+  'hot-keys-too-few',
+  'model-mismatch',
+  'model-corrupt',
+  'broadcast-unreadable',
+  'topic-recreated',
+  'authorization-failed',
+]);
+const MAX_TRIES = 4;
+const FENCED_RETRY_MS = 2_000;
+
+interface Hosted {
+  task: HostedTask | null;
+  wanted: boolean;
+  readonly ended: Promise<void>;
+}
+
+export class TaskHost {
+  private readonly hosted = new Map<number, Hosted>();
+  private readonly lastStatus = new Map<number, TaskStatus>();
+
+  constructor(
+    private readonly makeTask: (partition: number) => HostedTask,
+    private readonly clock: Clock,
+    private readonly onFatal: (fatal: FatalTask) => void,
+    private readonly say: (level: 'info' | 'warn', message: string) => void,
+  ) {}
+
+  /** Runs exactly these partitions from now on; resolves when tasks of others have stopped. */
+  async own(partitions: readonly number[]): Promise<void> {
+    const wanted = new Set(partitions);
+    const leaving = [...this.hosted].filter(([partition]) => !wanted.has(partition));
+    for (const [, hosted] of leaving) {
+      hosted.wanted = false;
+      hosted.task?.stop();
+    }
+    await Promise.all(leaving.map(([, hosted]) => hosted.ended));
+    for (const partition of wanted) if (!this.hosted.has(partition)) this.start(partition);
+  }
+
+  /** Stops every task cleanly. */
+  stop(): Promise<void> {
+    return this.own([]);
+  }
+
+  statuses(): TaskStatus[] {
+    for (const [partition, { task }] of this.hosted) if (task !== null) this.lastStatus.set(partition, task.status());
+    return [...this.lastStatus.values()];
+  }
+
+  private start(partition: number): void {
+    const hosted: Hosted = { task: null, wanted: true, ended: Promise.resolve() };
+    const ended = this.keepRunning(partition, hosted).finally(() => {
+      this.hosted.delete(partition);
+      if (!hosted.wanted) this.lastStatus.delete(partition);
+    });
+    this.hosted.set(partition, Object.assign(hosted, { ended }));
+  }
+
+  private async keepRunning(partition: number, hosted: Hosted): Promise<void> {
+    let tries = 0;
+    let lastOffset = -1;
+    while (hosted.wanted) {
+      const task = this.makeTask(partition);
+      hosted.task = task;
+      try {
+        const end = await task.run();
+        if (end === 'stopped') return;
+        await this.pause(FENCED_RETRY_MS);
+      } catch (error) {
+        const { committedOffset } = task.status();
+        tries = committedOffset === lastOffset ? tries + 1 : 1;
+        lastOffset = committedOffset;
+        if (!this.mayTryAgain(task, error, tries)) return;
+        await this.pause(100 * 2 ** tries);
+      } finally {
+        this.lastStatus.set(partition, task.status());
+      }
+    }
+  }
+
+  private mayTryAgain(task: HostedTask, error: unknown, tries: number): boolean {
+    const { code, message } = describe(error);
+    if (FINAL_CODES.has(code)) {
+      this.onFatal({ taskId: task.taskId, code, message });
+      return false;
+    }
+    if (tries >= MAX_TRIES) {
+      const offset = task.status().committedOffset;
+      this.onFatal({
+        taskId: task.taskId,
+        code: 'poisoned',
+        message: `failed ${tries} times at source offset ${offset}, each time with: ${message}`,
+      });
+      return false;
+    }
+    const stack = error instanceof Error && code === 'unexpected' ? `\n${error.stack ?? ''}` : '';
+    this.say('warn', `${task.taskId} failed (${code}: ${message}); starting it again${stack}`);
+    return true;
+  }
+
+  private pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      this.clock.schedule(ms, resolve);
+    });
+  }
+}
