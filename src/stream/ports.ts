@@ -178,6 +178,16 @@ export interface StateEntry {
   readonly value: Uint8Array | null;
 }
 
+/** The directories under which stores and snapshots lie. All of it idempotent. */
+export interface LocalDisk {
+  /** Makes the directory and those above it. */
+  make(directory: string): Promise<void>;
+  /** Removes the directory with all that is in it; a missing one is fine. */
+  remove(directory: string): Promise<void>;
+  /** Renames a directory; `to` must not exist. */
+  move(from: string, to: string): Promise<void>;
+}
+
 /** Opens a task's store in a directory, making it where it does not exist. */
 export type OpenStateStore = (directory: string) => Promise<StateStore>;
 

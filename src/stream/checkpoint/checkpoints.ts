@@ -8,7 +8,6 @@
  * The log is never truncated past the oldest kept pointer's resume point. After a restart nothing is truncated until
  * `retained` new checkpoints are complete: what was kept before is not trusted to memory.
  */
-import { mkdir, rm } from 'node:fs/promises';
 import { type CheckpointPointer, encodePointer } from '../epoch/delta.js';
 import type { Clock, EpochLog } from '../ports.js';
 import type { ResumePoint } from '../state/stored-form.js';
@@ -138,8 +137,8 @@ export class Checkpoints {
       timedOut = true;
     });
     try {
-      await rm(scratch, { recursive: true, force: true });
-      await mkdir(scratch, { recursive: true });
+      await this.storage.disk.remove(scratch);
+      await this.storage.disk.make(scratch);
       await this.storage.store.snapshot(scratch);
       const { sizeBytes } = await this.storage.snapshots.put(this.storage.taskId, snapshotId, scratch);
       if (timedOut) throw new Error(`it took longer than ${this.options.timeoutMs} ms`);
@@ -148,9 +147,7 @@ export class Checkpoints {
       this.fail(`checkpoint ${snapshotId} failed`, error);
     } finally {
       cancel();
-      await rm(scratch, { recursive: true, force: true }).catch((error: unknown) =>
-        this.fail(`removing ${scratch} failed`, error),
-      );
+      await this.storage.disk.remove(scratch).catch((error: unknown) => this.fail(`removing ${scratch} failed`, error));
     }
   }
 

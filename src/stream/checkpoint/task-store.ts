@@ -2,9 +2,8 @@
  * Owns a task's state on local disk: the directory that holds its store, opening it, wiping it, bringing a snapshot
  * into its place. Neighbours: recovery asks for the right store, checkpoints take snapshots of it.
  */
-import { mkdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { OpenStateStore, SnapshotStore, StateStore } from '../ports.js';
+import type { LocalDisk, OpenStateStore, SnapshotStore, StateStore } from '../ports.js';
 import { decodeResumePoint, RESUME_KEY, type ResumePoint } from '../state/stored-form.js';
 
 export class TaskStore {
@@ -15,6 +14,7 @@ export class TaskStore {
     private readonly directory: string,
     private readonly openStore: OpenStateStore,
     readonly snapshots: SnapshotStore,
+    readonly disk: LocalDisk,
   ) {}
 
   /** Opens (or makes) the store under `<root>/<taskId>`; leftovers of an unfinished snapshot are removed. */
@@ -23,9 +23,10 @@ export class TaskStore {
     taskId: string,
     openStore: OpenStateStore,
     snapshots: SnapshotStore,
+    disk: LocalDisk,
   ): Promise<TaskStore> {
-    const storage = new TaskStore(taskId, join(root, taskId), openStore, snapshots);
-    await rm(storage.scratchDirectory, { recursive: true, force: true });
+    const storage = new TaskStore(taskId, join(root, taskId), openStore, snapshots, disk);
+    await disk.remove(storage.scratchDirectory);
     await storage.reopen();
     return storage;
   }
@@ -48,13 +49,13 @@ export class TaskStore {
   /** Replaces the local state by a snapshot. Errors of the snapshot store pass through, with an empty store open. */
   async restore(snapshotId: string): Promise<void> {
     await this.close();
-    await rm(this.directory, { recursive: true, force: true });
+    await this.disk.remove(this.directory);
     const staging = `${this.directory}.restore`;
-    await rm(staging, { recursive: true, force: true });
+    await this.disk.remove(staging);
     try {
-      await mkdir(staging, { recursive: true });
+      await this.disk.make(staging);
       await this.snapshots.restore(this.taskId, snapshotId, staging);
-      await rename(staging, this.directory);
+      await this.disk.move(staging, this.directory);
     } finally {
       await this.reopen();
     }
@@ -63,7 +64,7 @@ export class TaskStore {
   /** Starts over with an empty store. */
   async wipe(): Promise<void> {
     await this.close();
-    await rm(this.directory, { recursive: true, force: true });
+    await this.disk.remove(this.directory);
     await this.reopen();
   }
 
@@ -74,7 +75,7 @@ export class TaskStore {
   }
 
   private async reopen(): Promise<void> {
-    await mkdir(this.directory, { recursive: true });
+    await this.disk.make(this.directory);
     this.opened = await this.openStore(this.directory);
   }
 }

@@ -105,6 +105,7 @@ function cut(kind: number, epoch: number, body: Buffer, maxRecordBytes: number):
 /** Puts chunks together again, in log order. Errors: {@link CorruptDataError} naming the state log's offset. */
 export class StateLogDecoder {
   private parts: Buffer[] = [];
+  private begun = false;
 
   /** Null until a record's last chunk has come. The result is a copy. */
   push(value: Buffer, offset: number): StateLogRecord | null {
@@ -120,6 +121,10 @@ export class StateLogDecoder {
     if (crc32(body) !== value.readUInt32LE(12)) {
       throw new CorruptDataError(`state log offset ${offset}: checksum of chunk ${chunk} does not match`);
     }
+    // Retention can cut a log in the middle of a record: the rest of that record is passed over, and the gap in the
+    // epochs tells whether anything that is needed went with it.
+    if (chunk > 0 && !this.begun) return null;
+    this.begun = true;
     if (chunk !== this.parts.length) {
       throw new CorruptDataError(`state log offset ${offset}: chunk ${chunk} where ${this.parts.length} was due`);
     }

@@ -3,13 +3,14 @@
  * deltas after what each stored value reflects (I5). What it returns is where the task goes on.
  * Neighbours: `runtime/task.ts` calls it at start and after every commit in doubt; `delta.ts`, `write-behind.ts`.
  */
+
+import type { TaskStore } from '../checkpoint/task-store.js';
 import { CorruptDataError, StreamError } from '../errors.js';
 import type { Clock, EpochLog } from '../ports.js';
 import type { KeyedState } from '../state/keyed-state.js';
 import { FRESH_START, type ResumePoint, TIMER_PREFIX } from '../state/stored-form.js';
 import type { WriteBehind } from '../state/write-behind.js';
 import { type CheckpointPointer, type DeltaRecord, StateLogDecoder } from './delta.js';
-import type { TaskStore } from '../checkpoint/task-store.js';
 
 /** Changes of one delta that are loaded and applied at a time. */
 const CHANGES_AT_ONCE = 4096;
@@ -22,7 +23,11 @@ export interface RecoveryParts {
   readonly storage: TaskStore;
   readonly clock: Clock;
   /** Makes the state over the opened store: called once the store is the right one. */
-  openState(start: ResumePoint): { state: KeyedState; writeBehind: WriteBehind; onTimer(key: Uint8Array, dueMs: number): void };
+  openState(start: ResumePoint): {
+    state: KeyedState;
+    writeBehind: WriteBehind;
+    onTimer(key: Uint8Array, dueMs: number): void;
+  };
   onProgress(message: string): void;
 }
 
@@ -55,7 +60,15 @@ export async function recover(parts: RecoveryParts): Promise<Recovered> {
   for await (const { key, value } of storage.store.scan(TIMER_PREFIX)) {
     opened.onTimer(key.subarray(1), Buffer.from(value.buffer, value.byteOffset, value.byteLength).readDoubleLE(0));
   }
-  return replay(parts, opened, start, start.stateLogOffset ?? range.start);
+  const recovered = await replay(parts, opened, start, start.stateLogOffset ?? range.start);
+  if (recovered.at.epoch < 0 && range.start > 0) {
+    throw new StreamError(
+      'state-lost',
+      `${taskId}: the state log begins at offset ${range.start} and holds no whole epoch, there is no local state and no usable checkpoint. ` +
+        'Starting over would process the source twice. To do that all the same, start with --fresh',
+    );
+  }
+  return recovered;
 }
 
 /** Takes the newest snapshot that is whole into the store. Null: there is none, the log must tell all. */
@@ -75,7 +88,9 @@ async function restoreSnapshot(parts: RecoveryParts, logStart: number): Promise<
       return resume;
     } catch (error) {
       if (!(error instanceof CorruptDataError)) throw error;
-      parts.onProgress(`${parts.taskId}: checkpoint ${snapshotId} is unusable, trying the one before: ${error.message}`);
+      parts.onProgress(
+        `${parts.taskId}: checkpoint ${snapshotId} is unusable, trying the one before: ${error.message}`,
+      );
     }
   }
   await parts.storage.wipe();
@@ -146,7 +161,8 @@ async function applyDelta(
     await state.loadMissing();
     changes.position = first;
     for (let i = 0; i < count; i++) {
-      changes.position += changes.u8();
+      const keyLength = changes.u8();
+      changes.position += keyLength;
       const slot = slots[i];
       if (state.epochOf[slot] >= head.epoch) {
         state.codec.skip(changes); // I5: the stored value reflects this epoch already

@@ -81,7 +81,10 @@ export class DeadLetterGuard {
     this.windowRejected = 0;
   }
 
-  private countRuns(records: RecordBatch, rejected: readonly { readonly recordIndex: number; readonly code: string }[]): void {
+  private countRuns(
+    records: RecordBatch,
+    rejected: readonly { readonly recordIndex: number; readonly code: string }[],
+  ): void {
     let previous = -1;
     for (const { recordIndex } of rejected) {
       this.inARow = recordIndex === previous + 1 ? this.inARow + 1 : 1;

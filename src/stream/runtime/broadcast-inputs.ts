@@ -33,7 +33,12 @@ export class BroadcastInputs {
   ): Promise<BroadcastInputs> {
     const inputs: Input[] = [];
     for (const state of states) {
-      const reader = await backend.openReader({ topic: state.topic, partition: 0, from: 'earliest', bufferBytes: 1 << 20 });
+      const reader = await backend.openReader({
+        topic: state.topic,
+        partition: 0,
+        from: 'earliest',
+        bufferBytes: 1 << 20,
+      });
       inputs.push({ id: state.id, state, reader });
     }
     const opened = new BroadcastInputs(inputs);

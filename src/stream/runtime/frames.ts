@@ -2,7 +2,6 @@
  * Owns batches on their way: two frames taken in turn, so that the next batch is decoded, its cold keys are read from
  * the store and its lookups run while the one before is processed. Order is kept: frames are processed as filled.
  */
-import { StreamError } from '../errors.js';
 import type { StepBatch } from '../pipeline/batch.js';
 import { DeadLetterGuard } from '../pipeline/dead-letters.js';
 import type { PipelineDefinition, Rejects } from '../pipeline/pipeline.js';
@@ -10,6 +9,7 @@ import type { PartitionReader } from '../ports.js';
 import type { KeyedState } from '../state/keyed-state.js';
 import type { LayoutFields } from '../state/layout.js';
 import type { OpenedSteps } from './opened-steps.js';
+import { MAX_TRIES_FOR_ROOM, noRoom } from './room.js';
 
 export interface Rejected {
   readonly recordIndex: number;
@@ -102,7 +102,7 @@ export class Frames<B extends StepBatch, F extends LayoutFields> {
       const bytes = batch.textBytes(row);
       let slot = state.acquire(bytes, batch.keyStart[row], batch.keyLength[row], number);
       for (let tries = 0; slot < 0; tries++) {
-        if (tries > 64) throw new StreamError('hot-keys-too-few', 'no slot came free for a card; raise memory.hot-keys');
+        if (tries > MAX_TRIES_FOR_ROOM) throw noRoom(state.capacity);
         const loads = state.loadMissing();
         if (loads !== null) await loads;
         await this.makeRoom();

@@ -19,11 +19,11 @@ import type { ResumePoint } from '../state/stored-form.js';
 import type { WriteBehind } from '../state/write-behind.js';
 import type { TimerQueue } from '../time/timer-queue.js';
 import type { Watermark } from '../time/watermark.js';
-import { StreamError } from '../errors.js';
 import type { BroadcastInputs } from './broadcast-inputs.js';
 import type { TaskFigures } from './figures.js';
 import { type Frame, Frames } from './frames.js';
 import type { OpenedSteps } from './opened-steps.js';
+import { MAX_TRIES_FOR_ROOM, noRoom } from './room.js';
 import type { Signal } from './signal.js';
 
 export interface SessionParts<B extends StepBatch, F extends LayoutFields> {
@@ -207,23 +207,29 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
   /** Fires the timers of other keys that the watermark has passed. */
   private async fireDueTimers(): Promise<void> {
     const { timers, watermark, state } = this.parts;
+    let withoutRoom = 0;
     while (timers.nextDueMs <= watermark.currentMs) {
-      const batch = state.beginBatch();
       const slots: number[] = [];
       while (slots.length < TIMERS_AT_ONCE) {
         const due = timers.popDue(watermark.currentMs);
         if (due === null) break;
-        let slot = state.acquire(due.key, 0, due.key.length, batch);
+        const slot = state.acquireHeld(due.key);
         if (slot < 0) {
-          await this.makeRoom();
-          slot = state.acquire(due.key, 0, due.key.length, batch);
+          timers.push(due.key, due.dueMs);
+          break;
         }
-        if (slot < 0) throw noRoom(state.capacity);
         slots.push(slot);
       }
+      if (slots.length === 0) {
+        if (++withoutRoom > MAX_TRIES_FOR_ROOM) throw noRoom(state.capacity);
+        await this.makeRoom();
+        continue;
+      }
+      withoutRoom = 0;
       // A key may be on its way in for the batch being prepared: wait for all loads, not just ours.
       await state.loaded();
       for (const slot of slots) this.fireTimersOf(slot, watermark.currentMs);
+      state.letGo(slots);
     }
   }
 
@@ -322,12 +328,11 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
 
   /** Every hot slot is dirty or in use: commits what is open and writes until slots are clean. */
   private async makeRoom(): Promise<void> {
-    const { writeBehind, state } = this.parts;
+    const { writeBehind } = this.parts;
     await this.commitSettled();
     if (this.epochs.open !== null) this.close();
     await this.commitSettled();
     await writeBehind.idle();
-    if (state.dirtyKeys === 0) throw noRoom(state.capacity);
     writeBehind.sweepAll(this.committed.epoch, this.committed.epoch, WRITES_AT_ONCE);
     await writeBehind.idle();
   }
@@ -345,11 +350,4 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
       await writeBehind.idle();
     }
   }
-}
-
-function noRoom(capacity: number): StreamError {
-  return new StreamError(
-    'hot-keys-too-few',
-    `one batch needs more than the ${capacity} keys that may be hot; raise memory.hot-keys or lower batch.max-records`,
-  );
 }

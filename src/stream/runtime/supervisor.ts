@@ -86,7 +86,11 @@ export class Supervisor {
   }
 
   get workers(): readonly { readonly worker: number; readonly tasks: number; readonly restarts: number }[] {
-    return this.running.map(({ number, partitions, restarts }) => ({ worker: number, tasks: partitions.length, restarts }));
+    return this.running.map(({ number, partitions, restarts }) => ({
+      worker: number,
+      tasks: partitions.length,
+      restarts,
+    }));
   }
 
   /** Partitions keep their worker where they can; new ones go where there are fewest. */
@@ -134,14 +138,19 @@ export class Supervisor {
   }
 
   private spawn(number: number): Worker {
-    return new Worker(this.parts.entry, { workerData: { worker: number, data: this.parts.workerData }, name: `worker-${number}` });
+    return new Worker(this.parts.entry, {
+      workerData: { worker: number, data: this.parts.workerData },
+      name: `worker-${number}`,
+    });
   }
 
   /** Resolves when the thread says that it is ready. */
   private listen(worker: Running): Promise<void> {
     return new Promise((resolve, reject) => {
       const cancel = this.parts.clock.schedule(START_TIMEOUT_MS, () =>
-        reject(new StreamError('worker-start', `worker ${worker.number} did not start within ${START_TIMEOUT_MS / 1000} s`)),
+        reject(
+          new StreamError('worker-start', `worker ${worker.number} did not start within ${START_TIMEOUT_MS / 1000} s`),
+        ),
       );
       const settle = (act: () => void) => {
         cancel();
@@ -157,7 +166,9 @@ export class Supervisor {
         settle(() => reject(error));
       });
       worker.thread.on('exit', (code) => {
-        settle(() => reject(new StreamError('worker-start', `worker ${worker.number} ended with code ${code} at its start`)));
+        settle(() =>
+          reject(new StreamError('worker-start', `worker ${worker.number} ended with code ${code} at its start`)),
+        );
         this.onExit(worker, code, lastError);
       });
     });
@@ -199,7 +210,10 @@ export class Supervisor {
     worker.restartTimes = [...worker.restartTimes.filter((time) => now - time < RESTART_WINDOW_MS), now];
     if (worker.restartTimes.length > MAX_RESTARTS) {
       this.parts.onFatal(
-        new StreamError('worker-crashing', `worker ${worker.number} died ${worker.restartTimes.length} times within a minute, last: ${reason}`),
+        new StreamError(
+          'worker-crashing',
+          `worker ${worker.number} died ${worker.restartTimes.length} times within a minute, last: ${reason}`,
+        ),
       );
       return;
     }

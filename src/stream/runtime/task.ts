@@ -3,14 +3,22 @@
  * ends, and decides what follows: a commit in doubt → recover; fenced → stop; anything else → fail, for the supervisor.
  * The life is drawn at {@link TaskState}. Neighbours: `session.ts` does the work, `worker.ts` owns tasks.
  */
-import { Checkpoints, type CheckpointOptions } from '../checkpoint/checkpoints.js';
+import { type CheckpointOptions, Checkpoints } from '../checkpoint/checkpoints.js';
 import { TaskStore } from '../checkpoint/task-store.js';
 import { afterFailure, type CommitFailure, type EpochLimits } from '../epoch/protocol.js';
 import { recover } from '../epoch/recovery.js';
 import { CommitDoubtfulError, FencedError, StreamError } from '../errors.js';
 import type { StepBatch } from '../pipeline/batch.js';
 import type { PipelineDefinition, StepContext } from '../pipeline/pipeline.js';
-import type { Clock, EpochLog, LogBackend, OpenStateStore, PartitionReader, SnapshotStore } from '../ports.js';
+import type {
+  Clock,
+  EpochLog,
+  LocalDisk,
+  LogBackend,
+  OpenStateStore,
+  PartitionReader,
+  SnapshotStore,
+} from '../ports.js';
 import { KeyedState } from '../state/keyed-state.js';
 import type { LayoutFields } from '../state/layout.js';
 import type { ResumePoint } from '../state/stored-form.js';
@@ -48,6 +56,7 @@ export interface TaskParts<B extends StepBatch, F extends LayoutFields> {
   readonly backend: LogBackend;
   readonly openStore: OpenStateStore;
   readonly snapshots: SnapshotStore;
+  readonly disk: LocalDisk;
   readonly clock: Clock;
   readonly options: TaskOptions;
   /** Plain sentences for the log. */
@@ -90,11 +99,11 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
 
   /** Runs until stopped or fenced. Rejects with what made it fail. */
   async run(): Promise<TaskEnd> {
-    const { backend, options, openStore, snapshots, partition } = this.parts;
+    const { backend, options, openStore, snapshots, disk, partition } = this.parts;
     let storage: TaskStore | null = null;
     let epochLog: EpochLog | null = null;
     try {
-      storage = await TaskStore.open(options.stateDirectory, this.taskId, openStore, snapshots);
+      storage = await TaskStore.open(options.stateDirectory, this.taskId, openStore, snapshots, disk);
       epochLog = await backend.openEpochLog({
         taskId: this.taskId,
         stateLog: { topic: options.stateLogTopic, partition },
@@ -123,13 +132,19 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
         const next = afterFailure(kindOf(error));
         if (next === 'stop') {
           this.error = describe(error);
-          this.parts.say('warn', `${this.taskId}: another instance owns this partition now; everything held here is dropped`);
+          this.parts.say(
+            'warn',
+            `${this.taskId}: another instance owns this partition now; everything held here is dropped`,
+          );
           return 'fenced';
         }
         if (next === 'fail') throw error;
         this.figures.recoveries++;
         if ((this.lastCommitted?.epoch ?? -1) > before) attempt = 0;
-        this.parts.say('warn', `${this.taskId}: a commit is in doubt (${describe(error).message}); reading the state log for the truth`);
+        this.parts.say(
+          'warn',
+          `${this.taskId}: a commit is in doubt (${describe(error).message}); reading the state log for the truth`,
+        );
         await this.signal.wait(Math.min(LONGEST_BACKOFF_MS, 20 * 2 ** attempt));
       }
     }
@@ -148,7 +163,9 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
       storage,
       clock,
       openState: (start) => {
-        const state = new KeyedState(definition.layout, options.hotKeys, storage.store, (key, due) => timers.push(key, due));
+        const state = new KeyedState(definition.layout, options.hotKeys, storage.store, (key, due) =>
+          timers.push(key, due),
+        );
         const erased = state as unknown as KeyedState;
         const writeBehind = new WriteBehind(erased, storage.store, options.writeBehind, start);
         opened = { state, writeBehind };
@@ -181,7 +198,16 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
         bufferBytes: options.readBufferBytes,
       });
       this.reader = reader;
-      await this.startSession({ storage, epochLog, state, writeBehind, recovered: recovered.at, steps, broadcasts, reader });
+      await this.startSession({
+        storage,
+        epochLog,
+        state,
+        writeBehind,
+        recovered: recovered.at,
+        steps,
+        broadcasts,
+        reader,
+      });
     } finally {
       this.reader = null;
       await reader?.close();
@@ -247,7 +273,8 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
     const { figures, session, reader, checkpoints } = this;
     const committed = session?.committed ?? this.lastCommitted;
     // A gap behind the last record (control records of the producers) is no lag.
-    const committedOffset = session?.settled === true && reader !== null ? reader.position : (committed?.sourceOffset ?? 0);
+    const committedOffset =
+      session?.settled === true && reader !== null ? reader.position : (committed?.sourceOffset ?? 0);
     const { id, completedAt, durationMs, sizeBytes, failures } = checkpoints?.figures ?? NO_CHECKPOINT;
     return {
       taskId: this.taskId,

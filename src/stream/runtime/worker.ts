@@ -7,7 +7,9 @@ import type { Clock } from '../ports.js';
 import type { TaskStatus } from './status.js';
 import { type FatalTask, type HostedTask, TaskHost } from './task-host.js';
 
-export type ToWorker = { readonly type: 'own'; readonly request: number; readonly partitions: readonly number[] } | { readonly type: 'stop' };
+export type ToWorker =
+  | { readonly type: 'own'; readonly request: number; readonly partitions: readonly number[] }
+  | { readonly type: 'stop' };
 
 export type FromWorker =
   | { readonly type: 'ready' }

@@ -16,6 +16,7 @@ import { decodeStoredValue, stateKey } from './stored-form.js';
 import { ValueCodec } from './value-codec.js';
 
 const CLEAN = -1;
+const UNPINNED = -1;
 
 export class KeyedState<F extends LayoutFields = LayoutFields> {
   readonly columns: ColumnsOf<F>;
@@ -31,6 +32,7 @@ export class KeyedState<F extends LayoutFields = LayoutFields> {
   readonly timerStored: Uint8Array;
 
   private readonly pin: Float64Array;
+  private readonly held: Uint8Array;
   private readonly referenced: Uint8Array;
   private readonly marks: Uint32Array;
   private used = 0;
@@ -62,7 +64,8 @@ export class KeyedState<F extends LayoutFields = LayoutFields> {
     this.firstDirtyEpoch = new Float64Array(capacity).fill(CLEAN);
     this.beingWritten = new Uint8Array(capacity);
     this.timerStored = new Uint8Array(capacity);
-    this.pin = new Float64Array(capacity).fill(-1);
+    this.pin = new Float64Array(capacity).fill(UNPINNED);
+    this.held = new Uint8Array(capacity);
     this.referenced = new Uint8Array(capacity);
     this.marks = new Uint32Array(capacity * Math.max(1, this.codec.ringCount));
     this.dirtyQueue = new Int32Array(capacity);
@@ -97,9 +100,20 @@ export class KeyedState<F extends LayoutFields = LayoutFields> {
       this.missingKeys.push(stateKey(this.index.key(slot)));
       this.missingSlots.push(slot);
     }
-    this.pin[slot] = batch;
+    if (batch > this.pin[slot]) this.pin[slot] = batch;
     this.referenced[slot] = 1;
     return slot;
+  }
+
+  /** As {@link acquire}, apart from any batch: the slot stays until `letGo`. */
+  acquireHeld(key: Buffer): number {
+    const slot = this.acquire(key, 0, key.length, UNPINNED);
+    if (slot >= 0) this.held[slot] = 1;
+    return slot;
+  }
+
+  letGo(slots: readonly number[]): void {
+    for (const slot of slots) this.held[slot] = 0;
   }
 
   /** Numbers a batch of acquisitions; its slots stay until a later `releaseBatchesBefore`. */
@@ -186,12 +200,13 @@ export class KeyedState<F extends LayoutFields = LayoutFields> {
       const slot = this.hand;
       this.hand = this.hand + 1 === this.capacity ? 0 : this.hand + 1;
       if (this.firstDirtyEpoch[slot] !== CLEAN || this.beingWritten[slot] === 1) continue;
-      if (this.pin[slot] >= this.oldestBatchInUse) continue;
+      if (this.pin[slot] >= this.oldestBatchInUse || this.held[slot] === 1) continue;
       if (this.referenced[slot] === 1) {
         this.referenced[slot] = 0;
         continue;
       }
       this.index.remove(slot);
+      this.pin[slot] = UNPINNED;
       return slot;
     }
     return -1;

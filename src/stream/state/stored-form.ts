@@ -53,7 +53,13 @@ export function timerKey(key: Uint8Array): Buffer {
   return stored;
 }
 
-export function encodeStoredValue(out: ByteWriter, epoch: number, version: number, codec: ValueCodec, slot: number): void {
+export function encodeStoredValue(
+  out: ByteWriter,
+  epoch: number,
+  version: number,
+  codec: ValueCodec,
+  slot: number,
+): void {
   out.reserve(HEAD_BYTES + codec.maxBytes);
   out.f64(epoch);
   out.u16(version);

@@ -9,7 +9,14 @@
 import type { StateEntry, StateStore } from '../ports.js';
 import { ByteWriter } from './byte-writer.js';
 import type { KeyedState } from './keyed-state.js';
-import { encodeResumePoint, encodeStoredValue, RESUME_KEY, type ResumePoint, stateKey, timerKey } from './stored-form.js';
+import {
+  encodeResumePoint,
+  encodeStoredValue,
+  RESUME_KEY,
+  type ResumePoint,
+  stateKey,
+  timerKey,
+} from './stored-form.js';
 
 export interface WriteBehindOptions {
   /** A dirty slot waits this many ms for more changes before it is written. */
@@ -83,7 +90,8 @@ export class WriteBehind {
   sweepAll(epoch: number, wholeEpoch: number, limit: number): void {
     if (this.pending !== null || this.writing !== null) return;
     const write: PendingWrite = { epoch, resumeEpoch: wholeEpoch, entries: [], slots: [] };
-    while (write.slots.length < limit && this.state.oldestDirty() >= 0) this.encode(write, this.state.takeOldestDirty());
+    while (write.slots.length < limit && this.state.oldestDirty() >= 0)
+      this.encode(write, this.state.takeOldestDirty());
     this.finishEncoding(write);
   }
 

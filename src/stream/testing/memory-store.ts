@@ -6,7 +6,7 @@
  *   M2 A directory has at most one live handle: opening it again kills the handle before, as kill -9 would have done.
  */
 import { CorruptDataError, StreamError } from '../errors.js';
-import type { OpenStateStore, StateEntry, StateStore } from '../ports.js';
+import type { LocalDisk, OpenStateStore, StateEntry, StateStore } from '../ports.js';
 
 export type StoreOperation = 'open' | 'getMany' | 'writeBatch' | 'scan' | 'snapshot' | 'close';
 
@@ -44,6 +44,25 @@ export class MemoryDisk {
   remove(name: string): void {
     this.directories.get(name)?.handle?.kill();
     this.directories.delete(name);
+  }
+
+  /** Renames a directory. */
+  move(from: string, to: string): void {
+    const moved = this.directory(from);
+    moved.handle?.kill();
+    this.directories.delete(from);
+    this.directories.set(to, moved);
+  }
+
+  /** The port through which the core makes, removes and renames directories of this disk. */
+  get local(): LocalDisk {
+    return {
+      make: async (name) => {
+        this.directory(name);
+      },
+      remove: async (name) => this.remove(name),
+      move: async (from, to) => this.move(from, to),
+    };
   }
 
   /** What kill -9 does: every open handle dies, every write acknowledged before stays. */
