@@ -108,6 +108,11 @@ export interface TopicAdmin {
   /** Partition count, or null where the topic does not exist. */
   partitionCount(topic: string): Promise<number | null>;
   ranges(topic: string): Promise<readonly PartitionRange[]>;
+  /**
+   * Names this very topic: other after it was deleted and made again, or on another cluster. Local state is kept under
+   * the identity of its state log, so that it can never be taken for the state of another log.
+   */
+  identity(topic: string): Promise<string>;
   delete(topics: readonly string[]): Promise<void>;
   /** Publishes progress under a group name for lag displays alone; the state log is the authority (I1). */
   publishProgress(group: string, topic: string, offsets: ReadonlyMap<number, number>): Promise<void>;

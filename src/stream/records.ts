@@ -24,12 +24,18 @@ export class RecordBatch {
   readonly offset: Float64Array;
   /** The log's own time of each record, ms since 1970. */
   readonly timestampMs: Float64Array;
+  /**
+   * Each record's headers by index, copied by the reader, in a batch made with `withHeaders`; else null, and readers do
+   * not look at headers: the hot path never needs them.
+   */
+  readonly headers: (readonly RecordHeader[])[] | null;
   /** Position before the first record, and after the last one or the gap behind it. */
   fromOffset = 0;
   nextOffset = 0;
 
-  constructor(capacity: number) {
+  constructor(capacity: number, options: { readonly withHeaders?: boolean } = {}) {
     this.capacity = capacity;
+    this.headers = options.withHeaders ? [] : null;
     this.keyStart = new Int32Array(capacity);
     this.keyLength = new Int32Array(capacity);
     this.valueStart = new Int32Array(capacity);

@@ -92,7 +92,7 @@ export class RingColumns<E extends Record<string, NumberField> = Record<string, 
   /** Entries held now for a slot: at most the ring's size. */
   length(slot: number): number {
     const total = this.total[slot];
-    return total < this.field.size ? total : this.field.size;
+    return Math.min(total, this.field.size);
   }
 
   /** Makes room for a new entry (over the oldest one when full) and returns its index in the entry columns. */

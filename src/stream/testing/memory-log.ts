@@ -4,6 +4,7 @@
  * overwritten after the call, bytes are copies. Neighbours: `memory-partition.ts`, `memory-reader.ts`,
  * `memory-epoch-log.ts`; the contract suite `test/contract/log-backend.contract.ts` holds it to the other backends.
  */
+import { randomUUID } from 'node:crypto';
 import { StreamError } from '../errors.js';
 import { partitionOfKey } from '../partitioning.js';
 import type { Assignment, Clock, LogBackend, RecordWriter, StartPosition, TopicAdmin, TopicSpec } from '../ports.js';
@@ -52,11 +53,17 @@ export interface MemoryLogOptions {
   readonly clock?: Clock;
   /** Largest state-log value, and largest record where a topic says nothing; 1,000,000 bytes where left out. */
   readonly maxRecordBytes?: number;
+  /** Part of its topics' identities; random where left out. */
+  readonly logId?: string;
 }
 
 /** Makes an empty log. */
 export function makeMemoryLog(options: MemoryLogOptions = {}): MemoryLog {
-  return new InProcessLog(options.clock ?? wallClock, options.maxRecordBytes ?? 1_000_000);
+  return new InProcessLog(
+    options.clock ?? wallClock,
+    options.maxRecordBytes ?? 1_000_000,
+    options.logId ?? randomUUID(),
+  );
 }
 
 const wallClock: Clock = {
@@ -70,6 +77,7 @@ const wallClock: Clock = {
 
 interface Topic {
   readonly spec: TopicSpec;
+  readonly identity: string;
   readonly partitions: readonly MemoryPartition[];
 }
 
@@ -85,10 +93,12 @@ class InProcessLog implements MemoryLog {
   private commitDelayMs = 0;
   private readLimit = Number.POSITIVE_INFINITY;
   private nextKeyless = 0;
+  private topicsMade = 0;
 
   constructor(
     private readonly clock: Clock,
     private readonly maxRecordBytes: number,
+    private readonly logId: string,
   ) {}
 
   readonly faults: MemoryFaults = {
@@ -236,13 +246,14 @@ class InProcessLog implements MemoryLog {
             { length: spec.partitions },
             (_, index) => new MemoryPartition(spec.name, index),
           );
-          this.topics.set(spec.name, { spec, partitions });
+          this.topics.set(spec.name, { spec, partitions, identity: `${this.logId}.${this.topicsMade++}` });
         }
         return made.map((spec) => spec.name);
       },
       partitionCount: async (name) => this.topics.get(name)?.partitions.length ?? null,
       ranges: async (name) =>
         this.topic(name).partitions.map(({ partition, start, end }) => ({ partition, start, end })),
+      identity: async (name) => this.topic(name).identity,
       delete: async (names) => {
         for (const name of names) {
           for (const partition of this.topics.get(name)?.partitions ?? []) {

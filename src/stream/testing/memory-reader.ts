@@ -114,6 +114,8 @@ function pack(records: readonly MemoryRecord[], batch: RecordBatch): void {
     batch.valueLength[index] = put(record.value);
     batch.offset[index] = record.offset;
     batch.timestampMs[index] = record.timestampMs;
+    if (batch.headers)
+      batch.headers[index] = record.headers.map(([name, value]) => [name, Buffer.from(value)] as const);
   }
   batch.bytes = bytes;
   batch.count = records.length;

@@ -1,0 +1,141 @@
+/**
+ * Owns the analysts' side of a process: the database (embedded where none is configured), the projector that brings
+ * alerts into it, and the API. Neighbours: `run.ts` starts it; the detector is only looked at, for its status.
+ */
+import { join } from 'node:path';
+import { PostgresAlertProjection } from '../adapters/postgres/alert-projection.js';
+import { PostgresAlertRepository } from '../adapters/postgres/alert-repository.js';
+import { type Database, openDatabase } from '../adapters/postgres/database.js';
+import { startEmbeddedPostgres } from '../adapters/postgres/embedded-postgres.js';
+import { createApi } from '../api/api.js';
+import { Projector } from '../fraud/cases/projector.js';
+import { PIPELINE_VERSION } from '../fraud/pipeline.js';
+import type { StreamError } from '../stream/errors.js';
+import type { LogBackend, TopicAdmin } from '../stream/ports.js';
+import { systemClock } from '../stream/runtime/system-clock.js';
+import type { Closers } from './closers.js';
+import type { Configuration } from './configuration/index.js';
+import type { Detector } from './detector.js';
+import { RecentAlerts } from './recent-alerts.js';
+import type { StatusFeed, Terminal } from './terminal/index.js';
+import { VERSION } from './version.js';
+
+export interface AnalystSideParts {
+  readonly configuration: Configuration;
+  readonly backend: LogBackend;
+  readonly admin: TopicAdmin;
+  readonly terminal: Terminal;
+  readonly closers: Closers;
+  say(level: 'info' | 'warn', message: string): void;
+  /** Null until, or where, this process detects nothing. */
+  detector(): Detector | null;
+  onFatal(error: StreamError): void;
+}
+
+export interface AnalystSide {
+  readonly feed: StatusFeed;
+  readonly addresses: { readonly api: string | null; readonly docs: string | null };
+}
+
+/** Starts what the process's roles ask for; everything started is in `closers`. */
+export async function startAnalystSide(parts: AnalystSideParts): Promise<AnalystSide> {
+  const { roles } = parts.configuration;
+  const recent = new RecentAlerts();
+  let projector: Projector | null = null;
+  let api: string | null = null;
+  if (roles.includes('projector') || roles.includes('api')) {
+    const database = await startDatabase(parts);
+    if (roles.includes('projector')) projector = startProjector(parts, database, recent);
+    if (roles.includes('api')) api = await startApi(parts, database, projector);
+  }
+  return {
+    addresses: { api, docs: api === null ? null : `${api}/docs` },
+    feed: {
+      status: () => parts.detector()?.status() ?? notDetecting(parts),
+      recentAlerts: () => recent.list(),
+      projector: () => {
+        if (projector === null) return null;
+        const { lag, error } = projector.status();
+        return { lag, trouble: error?.message ?? null };
+      },
+    },
+  };
+}
+
+async function startDatabase(parts: AnalystSideParts): Promise<Database> {
+  const { configuration, closers, terminal, say } = parts;
+  const { url, poolSize } = configuration.postgres;
+  const step = terminal.progress(url === undefined ? 'embedded Postgres' : 'Postgres');
+  let address = url;
+  if (address === undefined) {
+    const server = await startEmbeddedPostgres({
+      directory: join(configuration.dataDir, 'postgres'),
+      log: (message) => step.update(message),
+      onUnexpectedEnd: parts.onFatal,
+    });
+    closers.add('embedded Postgres', () => server.stop());
+    address = server.url;
+  }
+  const database = await openDatabase({
+    url: address,
+    poolSize,
+    onTrouble: (error) => say('warn', `Postgres: ${error.message}`),
+  });
+  closers.add('database', () => database.close());
+  step.done();
+  return database;
+}
+
+function startProjector(parts: AnalystSideParts, database: Database, recent: RecentAlerts): Projector {
+  const { configuration, backend, admin, say, closers } = parts;
+  const projector = new Projector({
+    topic: configuration.topics.alerts,
+    backend,
+    partitionCount: (topic) => admin.partitionCount(topic),
+    projection: recent.watching(new PostgresAlertProjection(database.dataSource)),
+    clock: systemClock,
+    onTrouble: (partition, error, retryInMs) =>
+      say(
+        'warn',
+        `projecting alerts of partition ${partition}: ${error.message}${retryInMs === null ? '; stopped' : `; trying again in ${retryInMs} ms`}`,
+      ),
+  });
+  projector.start();
+  closers.add('projector', () => projector.stop());
+  return projector;
+}
+
+async function startApi(parts: AnalystSideParts, database: Database, projector: Projector | null): Promise<string> {
+  const { configuration, closers, terminal, say } = parts;
+  const { roles, http } = configuration;
+  const step = terminal.progress('API');
+  const api = await createApi({
+    version: VERSION,
+    alerts: new PostgresAlertRepository(database.dataSource),
+    database,
+    pipeline: roles.includes('detector') ? { status: () => parts.detector()?.status() ?? null } : null,
+    projector,
+    clock: systemClock,
+    onUnexpected: (error, { method, path, id }) =>
+      say(
+        'warn',
+        `${method} ${path} (${id}) failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+      ),
+  });
+  const address = await api.listen(http.host, http.port);
+  closers.add('API', () => api.close());
+  step.done(address);
+  return address;
+}
+
+function notDetecting({ configuration, backend }: AnalystSideParts) {
+  return {
+    name: configuration.pipeline.name,
+    version: PIPELINE_VERSION,
+    backend: backend.kind,
+    startedAt: 0,
+    sourcePartitions: 0,
+    tasks: [],
+    workers: [],
+  };
+}

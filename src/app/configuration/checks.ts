@@ -1,0 +1,98 @@
+/**
+ * Owns what settings demand of each other. Each check looks only at values that are valid by themselves, so that one
+ * mistake is not reported twice. Neighbour: `load.ts` runs them after the schema.
+ */
+import type { ConfigurationProblem } from './problems.js';
+
+/** A value that its own schema accepts. */
+export interface Accepted {
+  readonly value: unknown;
+  readonly source: string;
+  readonly rank: number;
+}
+
+type AcceptedValues = ReadonlyMap<string, Accepted>;
+type Check = (accepted: AcceptedValues) => readonly ConfigurationProblem[];
+
+/** Everything that does not go together. */
+export function checkTogether(accepted: AcceptedValues): readonly ConfigurationProblem[] {
+  return CHECKS.flatMap((check) => check(accepted));
+}
+
+function complain(accepted: AcceptedValues, path: string, message: string): ConfigurationProblem {
+  const { source = 'default', value = undefined } = accepted.get(path) ?? {};
+  const shown = typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean';
+  return { source, path, value: shown ? JSON.stringify(value) : null, message };
+}
+
+const given = (accepted: AcceptedValues, path: string): boolean => accepted.get(path)?.value !== undefined;
+
+/** True where the setting failed its own schema: then nothing can be said of it. */
+const refused = (accepted: AcceptedValues, path: string): boolean => !accepted.has(path);
+
+const backendMatchesBrokers: Check = (accepted) => {
+  const backend = accepted.get('backend');
+  const brokers = accepted.get('kafka.brokers');
+  if (backend === undefined || brokers === undefined) return [];
+  const named = Array.isArray(brokers.value) && brokers.value.length > 0;
+  if (backend.value === 'kafka' && !named) {
+    return [complain(accepted, 'backend', 'Needs kafka.brokers: give --kafka host:port.')];
+  }
+  if (backend.value === 'embedded' && named && backend.rank === brokers.rank) {
+    return [complain(accepted, 'backend', `Contradicts kafka.brokers (${brokers.source}); leave one of them out.`)];
+  }
+  return [];
+};
+
+const certificateHasKey: Check = (accepted) => {
+  const [certificate, key] = ['kafka.ssl.certFile', 'kafka.ssl.keyFile'];
+  if (given(accepted, certificate) === given(accepted, key)) return [];
+  const [present, missing] = given(accepted, certificate) ? [certificate, key] : [key, certificate];
+  return refused(accepted, missing) ? [] : [complain(accepted, present, `Needs ${missing} as well.`)];
+};
+
+const saslIsComplete: Check = (accepted) => {
+  const paths = { mechanism: 'kafka.sasl.mechanism', username: 'kafka.sasl.username', password: 'kafka.sasl.password' };
+  const mechanism = accepted.get(paths.mechanism);
+  if (mechanism === undefined) return [];
+  if (mechanism.value !== 'none') {
+    return [paths.username, paths.password]
+      .filter((path) => !refused(accepted, path) && !given(accepted, path))
+      .map((path) => complain(accepted, paths.mechanism, `Needs ${path} as well.`));
+  }
+  return given(accepted, paths.username)
+    ? [complain(accepted, paths.username, 'Is not used without kafka.sasl.mechanism; say which one the brokers want.')]
+    : [];
+};
+
+const topicsDiffer: Check = (accepted) => {
+  const firstByName = new Map<unknown, string>();
+  const problems: ConfigurationProblem[] = [];
+  for (const path of ['payments', 'alerts', 'deadLetters', 'stateLog', 'riskTable'].map((key) => `topics.${key}`)) {
+    const name = accepted.get(path)?.value;
+    if (name === undefined) continue;
+    const first = firstByName.get(name);
+    if (first === undefined) firstByName.set(name, path);
+    else problems.push(complain(accepted, path, `Is the same topic as ${first}; each needs its own.`));
+  }
+  return problems;
+};
+
+const below =
+  (smaller: string, larger: string): Check =>
+  (accepted) => {
+    const low = accepted.get(smaller)?.value;
+    const high = accepted.get(larger)?.value;
+    if (typeof low !== 'number' || typeof high !== 'number' || low < high) return [];
+    return [complain(accepted, smaller, `Must be less than ${larger} (${high}).`)];
+  };
+
+const CHECKS: readonly Check[] = [
+  backendMatchesBrokers,
+  certificateHasKey,
+  saslIsComplete,
+  topicsDiffer,
+  below('embeddedLog.retentionMiB', 'embeddedLog.maxMiB'),
+  below('kafka.deadlineMs', 'kafka.transactionTimeoutMs'),
+  below('patterns.cardTesting.smallMaxMinor', 'patterns.cardTesting.largeMinMinor'),
+];

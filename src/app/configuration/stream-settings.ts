@@ -1,0 +1,124 @@
+/**
+ * Owns the settings of the stream core: topics, batches, epochs, watermarks, checkpoints, memory and the limits of dead
+ * letters. Neighbour: `schema.ts` puts them into the whole. The defaults are the measured ones of docs/ARCHITECTURE.md.
+ */
+import { z } from 'zod';
+import { setting } from './setting.js';
+
+const dayMs = 86_400_000;
+const topicName = z
+  .string()
+  .regex(/^[A-Za-z0-9._-]{1,249}$/)
+  .describe('a topic name: letters, digits, dot, dash and underscore, 1 to 249 of them');
+const topic = (name: string, doc: string) => setting(topicName.default(name), { doc });
+const bytes = (defaultBytes: number, minimum: number, doc: string) =>
+  setting(z.int().min(minimum).max(1_073_741_824).default(defaultBytes), { doc, unit: 'bytes' });
+const ms = (defaultMs: number, minimum: number, maximum: number, doc: string) =>
+  setting(z.int().min(minimum).max(maximum).default(defaultMs), { doc, unit: 'ms' });
+
+export const pipelineSettings = z.object({
+  name: setting(
+    z
+      .string()
+      .regex(/^[a-z0-9][a-z0-9-]{0,63}$/)
+      .default('fraud-detection')
+      .describe('small letters, digits and dashes, 1 to 64 of them'),
+    { doc: 'Names the pipeline’s tasks, state and producers. Two pipelines on one Kafka need two names.' },
+  ),
+  startFrom: setting(z.enum(['earliest', 'latest']).default('earliest'), {
+    doc: 'Where a pipeline without committed epochs begins to read; later starts go on where it was.',
+  }),
+});
+
+export const topicSettings = z.object({
+  payments: topic('payments.raw', 'Payments in.'),
+  alerts: topic('fraud.alerts', 'Alerts out.'),
+  deadLetters: topic('payments.dead-letters', 'Payments that could not be read, as they came.'),
+  stateLog: topic('fraud.state', 'The state log: one partition a task, the authority for state and offsets.'),
+  riskTable: topic(
+    'fraud.risk-table',
+    'Risk by merchant, compacted; stands in when the merchant-risk service does not answer.',
+  ),
+  partitions: setting(z.int().min(1).max(1_024).default(2), {
+    doc: 'Partitions of topics that are made here. Existing topics keep theirs.',
+    unit: 'partitions',
+    flagAlias: 'partitions',
+  }),
+  replicationFactor: setting(z.int().min(-1).max(32).default(-1), {
+    doc: 'Copies of topics that are made here on Kafka; -1 leaves it to the cluster.',
+    unit: 'copies',
+  }),
+});
+
+export const embeddedLogSettings = z.object({
+  maxMiB: setting(z.int().min(16).max(1_048_576).default(8_192), {
+    doc: 'Largest size of the embedded log. The same for every process that opens it.',
+    unit: 'MiB',
+  }),
+  retentionMiB: setting(z.int().min(1).max(1_048_576).default(1_024), {
+    doc: 'What each of its topics keeps, over all partitions; the oldest records go first.',
+    unit: 'MiB',
+  }),
+  retentionMs: ms(7 * dayMs, 1_000, 3_650 * dayMs, 'How long its topics keep records.'),
+});
+
+export const batchSettings = z.object({
+  maxRecords: setting(z.int().min(1).max(65_536).default(2_048), {
+    doc: 'Records that run through the pipeline’s steps together, at most.',
+    unit: 'records',
+  }),
+  readAheadBytes: bytes(2_097_152, 65_536, 'Bytes fetched ahead of the pipeline for each partition, at most.'),
+});
+
+export const epochSettings = z.object({
+  maxMs: ms(100, 1, 60_000, 'An epoch is committed at the latest after this time.'),
+  maxPayments: setting(z.int().min(1).max(1_000_000).default(20_000), {
+    doc: 'An epoch is committed once it holds this many payments.',
+    unit: 'payments',
+  }),
+  maxBytes: bytes(4_194_304, 65_536, 'An epoch is committed once its outputs and state changes reach this size.'),
+  alertMs: ms(20, 0, 60_000, 'An epoch is committed this long after an alert began to wait in it.'),
+  idleMs: ms(250, 1, 60_000, 'An epoch in which no alert waits and little happens is committed after this time.'),
+});
+
+export const watermarkSettings = z.object({
+  outOfOrdernessMs: ms(
+    5_000,
+    0,
+    dayMs,
+    'How far payments may come out of the order of their own time before they count as late.',
+  ),
+  idleTimeoutMs: ms(30_000, 100, dayMs, 'A partition without payments for this long no longer holds back event time.'),
+});
+
+export const checkpointSettings = z.object({
+  intervalMs: ms(30_000, 500, dayMs, 'Time from one checkpoint’s start to the next one’s.'),
+  minPauseMs: ms(5_000, 0, dayMs, 'Least time between a checkpoint’s end and the next one’s start.'),
+  timeoutMs: ms(600_000, 1_000, dayMs, 'A checkpoint that takes longer is given up; the next one tries again.'),
+  retained: setting(z.int().min(1).max(100).default(2), { doc: 'Checkpoints kept.', unit: 'checkpoints' }),
+});
+
+export const memorySettings = z.object({
+  hotKeys: setting(z.int().min(1_024).max(16_777_216).default(131_072), {
+    doc: 'Cards whose state each task holds in memory; the others are in the store on disk.',
+    unit: 'keys a task',
+  }),
+  budgetMiB: setting(z.int().min(128).max(1_048_576).default(1_024), {
+    doc: 'Memory that columns, caches and buffers of this process may take together; the start prints its parts.',
+    unit: 'MiB',
+  }),
+});
+
+export const deadLetterSettings = z.object({
+  burst: setting(z.int().min(1).max(1_000_000_000).default(1_000), {
+    doc: 'This many dead letters in a row stop the task: a bad deploy must not drain the topic.',
+    unit: 'records',
+  }),
+  share: setting(z.number().min(0).max(1).default(0.5), {
+    doc: 'A larger share of dead letters among the last records stops the task as well.',
+  }),
+  shareWindow: setting(z.int().min(1).max(1_000_000_000).default(10_000), {
+    doc: 'How many of the last records that share is taken of.',
+    unit: 'records',
+  }),
+});

@@ -1,0 +1,208 @@
+/**
+ * Owns the life of a process: configuration → data directory → database → log → detector → API → demo, and the way back
+ * on Ctrl-C, SIGTERM or a fatal error. Each part is built here and handed to those that need it; nothing is global.
+ *
+ * Exit codes: 0 stopped as asked, 1 failed (the reason is the last thing said), 2 called wrongly.
+ */
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { StreamError } from '../stream/errors.js';
+import { systemClock } from '../stream/runtime/system-clock.js';
+import { startAnalystSide } from './analyst-side.js';
+import { openBackend } from './backend.js';
+import { Closers } from './closers.js';
+import {
+  askedFor,
+  type Configuration,
+  ConfigurationError,
+  helpText,
+  loadConfiguration,
+  SETTINGS,
+} from './configuration/index.js';
+import { openDataDirectory } from './data-directory.js';
+import { startDemo, startDemoRiskService } from './demo/index.js';
+import { type Detector, startDetector } from './detector.js';
+import { makeLog } from './log.js';
+import { withCardTokenSecret } from './secrets.js';
+import { memoryParts } from './task-options.js';
+import { coloursWanted, openTerminal, type Terminal, terminalKind } from './terminal/index.js';
+import { forgetTopics, prepareTopics } from './topics.js';
+import { VERSION } from './version.js';
+
+/** Runs the service until it is stopped. `argv` is without program names. Resolves to the exit code; never rejects. */
+export async function run(argv: readonly string[]): Promise<number> {
+  const asked = askedFor(argv);
+  if (asked !== null) {
+    process.stdout.write(`${asked === 'help' ? helpText(SETTINGS, process.stdout.columns ?? 100) : VERSION}\n`);
+    return 0;
+  }
+  let configuration: Configuration;
+  try {
+    configuration = loadConfiguration({
+      argv,
+      env: process.env,
+      cwd: process.cwd(),
+      readFile: (path) => readFileSync(path, 'utf8'),
+    });
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    process.stderr.write(`${error.message}\n`);
+    return 2;
+  }
+  return serve(configuration);
+}
+
+async function serve(given: Configuration): Promise<number> {
+  const { stdout } = process;
+  const terminal = openTerminal({
+    stream: stdout,
+    kind: terminalKind(given.terminal.show, stdout, process.env.TERM),
+    colours: coloursWanted(process.env, stdout),
+    clock: systemClock,
+    lineIntervalMs: given.terminal.lineIntervalMs,
+    refreshMs: given.terminal.refreshMs,
+    rssBytes: () => process.memoryUsage.rss(),
+    alertLines: 3,
+  });
+  const closers = new Closers(systemClock);
+  const stop = new StopRequest();
+  let failure: unknown = null;
+  try {
+    await start(given, terminal, closers, stop);
+    await stop.requested;
+  } catch (error) {
+    failure = error;
+  }
+  const reason = failure ?? stop.failure;
+  terminal.stopping(reason === null ? (stop.reason ?? 'asked to') : 'failed');
+  const problems = await closers.closeAll();
+  terminal.stopped(problems.length === 0 ? null : problems.join('; '));
+  stop.dispose();
+  if (reason === null) return problems.length === 0 ? 0 : 1;
+  process.stderr.write(`${sayError(reason)}\n`);
+  return 1;
+}
+
+/** Brings everything up, in order; what was started is in `closers`, also when a later part fails. */
+async function start(given: Configuration, terminal: Terminal, closers: Closers, stop: StopRequest): Promise<void> {
+  const log = makeLog(given.log, terminal);
+  const say = (level: 'info' | 'warn', message: string) => log(level, message);
+  const dataDirectory = await openDataDirectory(given.dataDir);
+  closers.add('data directory', () => dataDirectory.close());
+  if (given.fresh) await dataDirectory.wipe();
+  // Named here, so that the directory knows them as ours: `wipe` removes nothing else.
+  for (const name of ['log', 'state', 'checkpoints', 'postgres', 'secrets']) await dataDirectory.subdirectory(name);
+  const configuration = await withDemoRiskService(await withCardTokenSecret(given), closers);
+
+  const logStep = terminal.progress(
+    configuration.backend === 'kafka' ? `Kafka ${configuration.kafka.brokers.join(', ')}` : 'embedded log',
+  );
+  const backend = await openBackend(configuration);
+  closers.add('log', () => backend.close());
+  const admin = await backend.openAdmin();
+  closers.add('topics', () => admin.close());
+  if (given.fresh && configuration.backend === 'kafka') await forgetTopics(admin, configuration);
+  const sourcePartitions = await prepareTopics(admin, configuration, (message) => say('info', message));
+  logStep.done(`ready, ${sourcePartitions} partitions`);
+
+  const { roles } = configuration;
+  let detector: Detector | null = null;
+  const analystSide = await startAnalystSide({
+    configuration,
+    backend,
+    admin,
+    terminal,
+    closers,
+    say,
+    detector: () => detector,
+    onFatal: (error) => stop.fail(error),
+  });
+  if (roles.includes('detector')) {
+    const workers = configuration.workers ?? Math.min(availableParallelism(), sourcePartitions);
+    sayMemory(configuration, sourcePartitions, say);
+    const step = terminal.progress('detector');
+    detector = await startDetector({
+      configuration,
+      backend,
+      admin,
+      sourcePartitions,
+      workers,
+      onFatal: (error) => stop.fail(error),
+      say,
+    });
+    const started = detector;
+    closers.add('detector', () => started.stop());
+    step.done(`${sourcePartitions} tasks in ${workers} workers`);
+  }
+  if (configuration.demo.enabled && roles.includes('detector')) {
+    const demo = await startDemo({ configuration, backend, say });
+    closers.add('demo', () => demo.stop());
+    terminal.note(
+      `a simulated card world pays ${configuration.demo.ratePerSecond} payments/s (--no-demo switches it off)`,
+    );
+  }
+  terminal.run(analystSide.feed, analystSide.addresses);
+}
+
+/** In the demo, lookups need somebody who answers. */
+async function withDemoRiskService(configuration: Configuration, closers: Closers): Promise<Configuration> {
+  if (!configuration.demo.enabled || configuration.merchantRisk.url !== undefined) return configuration;
+  const service = await startDemoRiskService();
+  closers.add('merchant-risk service', () => service.close());
+  return { ...configuration, merchantRisk: { ...configuration.merchantRisk, url: service.url } };
+}
+
+function sayMemory(
+  configuration: Configuration,
+  tasks: number,
+  say: (level: 'info' | 'warn', text: string) => void,
+): void {
+  const parts = memoryParts(configuration, tasks);
+  const mib = (bytes: number) => Math.round(bytes / 1_048_576);
+  const total = parts.reduce((sum, { bytes }) => sum + bytes, 0);
+  const listed = parts.map(({ name, bytes }) => `${name} ${mib(bytes)}`).join(', ');
+  const budget = configuration.memory.budgetMiB;
+  if (mib(total) <= budget) say('info', `memory: ${mib(total)} of ${budget} MiB budgeted (${listed})`);
+  else {
+    say(
+      'warn',
+      `memory: ${mib(total)} MiB planned, over the budget of ${budget} MiB (${listed}); lower memory.hot-keys`,
+    );
+  }
+}
+
+/** Ctrl-C, SIGTERM, or a part that cannot go on. A second Ctrl-C does not wait. */
+class StopRequest {
+  readonly requested: Promise<void>;
+  reason: string | null = null;
+  failure: StreamError | null = null;
+  private settle: () => void = () => {};
+  private readonly onSignal = (signal: NodeJS.Signals) => {
+    if (this.reason !== null) process.exit(130);
+    this.reason = signal;
+    this.settle();
+  };
+
+  constructor() {
+    this.requested = new Promise((resolve) => {
+      this.settle = resolve;
+    });
+    process.on('SIGINT', this.onSignal);
+    process.on('SIGTERM', this.onSignal);
+  }
+
+  fail(error: StreamError): void {
+    this.failure ??= error;
+    this.settle();
+  }
+
+  dispose(): void {
+    process.off('SIGINT', this.onSignal);
+    process.off('SIGTERM', this.onSignal);
+  }
+}
+
+function sayError(error: unknown): string {
+  if (error instanceof StreamError) return `fraud: ${error.message} (${error.code})`;
+  return error instanceof Error ? `fraud: ${error.stack ?? error.message}` : `fraud: ${String(error)}`;
+}

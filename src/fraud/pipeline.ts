@@ -1,0 +1,67 @@
+/**
+ * Owns the story: how a payment becomes a decision, source to sinks, on one page. Every step is a folder beside this
+ * file; the stream core (`src/stream`) runs it, with state, epochs and recovery, and knows nothing of payments.
+ *
+ *   payments.raw ─► decode ─► merchant's risk ─► per card: patterns, features, memory ─► model ─► rules ─► fraud.alerts
+ *        └ unreadable ─► payments.dead-letters        (risk table: broadcast)
+ */
+import { boundedOutOfOrderness, pipeline } from '../stream/pipeline/define.js';
+import type { DeadLetterLimits, EnrichStep, PipelineDefinition } from '../stream/pipeline/pipeline.js';
+import type { AlertModel } from './alerts/build-alert.js';
+import { decide, emitExpiredCardTesting } from './alerts/emit-alerts.js';
+import { rememberPayment } from './cards/remember-payment.js';
+import { cardState } from './cards/state.js';
+import type { RiskTableStep } from './enrichment/risk-table.js';
+import { cardFeatures } from './features/card-features.js';
+import { cardPatterns, type OnExpired } from './patterns/card-patterns.js';
+import type { PatternParameters } from './patterns/pattern-parameters.js';
+import type { PaymentBatch } from './payments/payment-batch.js';
+import type { PaymentSource } from './payments/payment-source.js';
+import type { CompiledRuleSet } from './rules/compile-rules.js';
+import { score } from './scoring/scoring-step.js';
+import type { Scorer } from './scoring/scorer.js';
+
+/** Raised whenever what the pipeline computes changes; goes into every alert and dead letter. */
+export const PIPELINE_VERSION = '1';
+
+export interface FraudParts {
+  /** Part of task ids and transactional ids. */
+  readonly name: string;
+  readonly payments: PaymentSource;
+  readonly outOfOrdernessMs: number;
+  readonly merchantRisk: EnrichStep<PaymentBatch>;
+  readonly riskTable: RiskTableStep;
+  readonly patterns: PatternParameters;
+  readonly scorer: Scorer;
+  readonly model: AlertModel;
+  rules(): CompiledRuleSet;
+  readonly alertsTopic: string;
+  readonly deadLettersTopic: string;
+  readonly deadLetterLimits: DeadLetterLimits;
+}
+
+export type FraudPipeline = PipelineDefinition<PaymentBatch, typeof cardState.fields>;
+
+export function fraudPipeline(parts: FraudParts): FraudPipeline {
+  const alerting = {
+    pipelineVersion: PIPELINE_VERSION,
+    model: parts.model,
+    parsePayment: (bytes: Buffer) => parts.payments.decoder.parse(bytes),
+    rules: parts.rules,
+    alertsTopic: parts.alertsTopic,
+  };
+  const onUnfinishedCardTesting: OnExpired = (finding, _slot, key, dueMs, outputs, context) => {
+    emitExpiredCardTesting(alerting, context, { cardId: key.toString('utf8'), dueMs, finding }, outputs);
+  };
+  return pipeline(parts.name, { version: PIPELINE_VERSION })
+    .source(parts.payments, { watermark: boundedOutOfOrderness({ ms: parts.outOfOrdernessMs }) })
+    .enrich(parts.merchantRisk)
+    .join(parts.riskTable)
+    .keyBy(cardState)
+    .then(cardPatterns(parts.patterns, { onExpired: onUnfinishedCardTesting }))
+    .then(cardFeatures)
+    .then(rememberPayment)
+    .thenBatch(score(parts.scorer))
+    .thenBatch(decide(alerting))
+    .deadLettersTo(parts.deadLettersTopic, parts.deadLetterLimits);
+}
