@@ -8,7 +8,7 @@ import { openOnnxScorer } from '../adapters/onnx/onnx-scorer.js';
 import { merchantRisk } from '../fraud/enrichment/merchant-risk.js';
 import { riskFromTable } from '../fraud/enrichment/risk-from-table.js';
 import { riskTable } from '../fraud/enrichment/risk-table.js';
-import { CARD_FEATURES } from '../fraud/features/card-features.js';
+import { CARD_FEATURES } from '../fraud/features/feature-list.js';
 import { tokeniseCard } from '../fraud/payments/card-token.js';
 import { jsonPayments } from '../fraud/payments/decode-json.js';
 import { type FraudPipeline, fraudPipeline } from '../fraud/pipeline.js';
@@ -17,6 +17,7 @@ import { compileRules } from '../fraud/rules/compile-rules.js';
 import { alertModel } from '../fraud/scoring/alert-model.js';
 import { StreamError } from '../stream/errors.js';
 import type { Configuration } from './configuration/index.js';
+import { SHIPPED_MODEL } from './version.js';
 
 export interface OpenedFraudPipeline {
   readonly pipeline: FraudPipeline;
@@ -27,7 +28,7 @@ export interface OpenedFraudPipeline {
 export async function openFraudPipeline(configuration: Configuration): Promise<OpenedFraudPipeline> {
   const { topics, pipeline, deadLetters, patterns, watermark } = configuration;
   const featureNames = CARD_FEATURES.map(({ name }) => name);
-  const scorer = await openOnnxScorer(configuration.model.directory);
+  const scorer = await openOnnxScorer(configuration.model.directory ?? SHIPPED_MODEL);
   const rules = compileRules(await readRules(configuration.rules.file), { featureNames });
   const table = riskTable({ topic: topics.riskTable });
   const enrichment = enrichmentOf(configuration, table);

@@ -17,7 +17,6 @@ import {
   ConfigurationError,
   helpText,
   loadConfiguration,
-  SETTINGS,
 } from './configuration/index.js';
 import { openDataDirectory } from './data-directory.js';
 import { startDemo, startDemoRiskService } from './demo/index.js';
@@ -33,7 +32,7 @@ import { VERSION } from './version.js';
 export async function run(argv: readonly string[]): Promise<number> {
   const asked = askedFor(argv);
   if (asked !== null) {
-    process.stdout.write(`${asked === 'help' ? helpText(SETTINGS, process.stdout.columns ?? 100) : VERSION}\n`);
+    process.stdout.write(`${asked === 'help' ? helpText(process.stdout.columns ?? 100) : VERSION}\n`);
     return 0;
   }
   let configuration: Configuration;

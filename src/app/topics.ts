@@ -3,9 +3,26 @@
  * since a task is a source partition with its own state log. Neighbours: `run.ts` at start, `fraud topics`.
  */
 import { StreamError } from '../stream/errors.js';
-import type { TopicAdmin } from '../stream/ports.js';
-import { pipelineTopics } from './backend.js';
+import type { TopicAdmin, TopicSpec } from '../stream/ports.js';
 import type { Configuration } from './configuration/index.js';
+
+const DAY_MS = 86_400_000;
+/** A dead letter is as large as the largest record that the source takes (1 MB by default), and its headers. */
+const MAX_OUTPUT_BYTES = 2 * 1_048_576;
+
+/** The topics with the partition counts they get where they are missing. */
+export function topicSpecs({ topics }: Pick<Configuration, 'topics'>, sourcePartitions: number): readonly TopicSpec[] {
+  const partitions = sourcePartitions;
+  const output = { partitions, cleanup: 'delete', retentionMs: 90 * DAY_MS, maxRecordBytes: MAX_OUTPUT_BYTES } as const;
+  return [
+    { name: topics.payments, partitions, cleanup: 'delete' },
+    { name: topics.alerts, ...output },
+    { name: topics.deadLetters, ...output },
+    // One partition a task; what no checkpoint needs any more is truncated by the task itself, never by age.
+    { name: topics.stateLog, partitions, cleanup: 'delete', retentionMs: -1 },
+    { name: topics.riskTable, partitions: 1, cleanup: 'compact' },
+  ];
+}
 
 /**
  * Makes what is missing and checks what is there; returns the source's partition count.
@@ -19,7 +36,7 @@ export async function prepareTopics(
   const { topics } = configuration;
   const existing = await admin.partitionCount(topics.payments);
   const sourcePartitions = existing ?? topics.partitions;
-  const made = await admin.ensure(pipelineTopics(configuration, sourcePartitions));
+  const made = await admin.ensure(topicSpecs(configuration, sourcePartitions));
   if (made.length > 0) say(`made topics ${made.join(', ')}`);
   const stateLogPartitions = await admin.partitionCount(topics.stateLog);
   if (stateLogPartitions !== sourcePartitions) {

@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { BREAKER_DEFAULTS } from '../../fraud/enrichment/circuit-breaker.js';
 import { patternParametersSchema } from '../../fraud/patterns/pattern-parameters.js';
+import { MIN_MERCHANTS } from '../../fraud/world/population.js';
 import { setting } from './setting.js';
 
 const ms = (defaultMs: number, minimum: number, maximum: number, doc: string) =>
@@ -138,11 +139,23 @@ export const demoSettings = z.object({
     unit: 'payments/s',
     flagAlias: 'demo-rate',
   }),
-  cards: whole(10_000, 10, 5_000_000, 'cards', 'Cards of the simulated world.'),
-  merchants: whole(1_000, 5, 1_000_000, 'merchants', 'Merchants of the simulated world.'),
+  cards: setting(z.int().min(1).max(1_000_000_000).optional(), {
+    doc: 'Cards of the simulated world. Few cards at a high rate look like bursts, and are alerted.',
+    unit: 'cards',
+    defaultNote: 'so many that each pays 40 times a day',
+  }),
+  merchants: whole(1_000, MIN_MERCHANTS, 1_000_000, 'merchants', 'Merchants of the simulated world.'),
   seed: whole(1, 0, 4_294_967_295, '', 'The same seed makes the same cards, merchants and habits.'),
+  fraudPerThousand: setting(z.number().min(0).max(1_000).default(0.5), {
+    doc: 'Fraud schemes begun, each of 1 to 30 payments.',
+    unit: 'a thousand payments',
+  }),
+  latePerThousand: setting(z.number().min(0).max(1_000).default(0.2), {
+    doc: 'Payments that arrive 6 to 60 s after they happened.',
+    unit: 'a thousand payments',
+  }),
   malformedPerThousand: setting(z.number().min(0).max(1_000).default(0.5), {
-    doc: 'Share of simulated messages that cannot be read, so that dead letters are seen at work.',
-    unit: 'of 1000',
+    doc: 'Simulated messages that cannot be read, so that dead letters are seen at work.',
+    unit: 'a thousand payments',
   }),
 });

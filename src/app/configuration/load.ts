@@ -19,6 +19,7 @@ import {
   type ReadTextFile,
   readConfigFile,
   readFlags,
+  readOrReport,
   readVariables,
   SOURCE_RANK,
   type SourceReading,
@@ -109,7 +110,9 @@ function readSecretFiles(
       continue;
     }
     const path = resolve(from.baseDirectory, from.value);
-    const content = readFile(path)?.trim();
+    const { text, reported } = readOrReport(readFile, path, report);
+    const content = text?.trim();
+    if (reported) continue;
     if (content === undefined) report(`There is no such file (looked for ${path}, working directory ${cwd}).`);
     else if (content === '') report(`The file ${path} is empty.`);
     else given.set(target, { ...from, value: content, source: `${from.source} (${path})` });

@@ -28,8 +28,24 @@ export interface SourceReading {
   readonly problems: readonly ConfigurationProblem[];
 }
 
-/** Content of a file as text, or undefined where there is none. Throws where it cannot be read. */
+/** Content of a file as text. Undefined, or an error with code ENOENT, where there is none. */
 export type ReadTextFile = (path: string) => string | undefined;
+
+/** Reads a file; undefined where there is none, and where it cannot be read, which is reported. */
+export function readOrReport(
+  readFile: ReadTextFile,
+  path: string,
+  report: (message: string) => void,
+): { readonly text: string | undefined; readonly reported: boolean } {
+  try {
+    return { text: readFile(path), reported: false };
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
+      return { text: undefined, reported: false };
+    report(`Cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+    return { text: undefined, reported: true };
+  }
+}
 
 const CONFIG_VARIABLE = 'FRAUD_CONFIG';
 const USUAL_FILES = ['fraud.config.json', 'fraud.config.yaml', 'fraud.config.yml'];
@@ -120,9 +136,9 @@ export function readConfigFile(
   for (const name of candidates) {
     const path = resolve(cwd, name);
     const source = `file ${name}`;
-    const text = readFile(path);
+    const { text, reported } = readOrReport(readFile, path, (message) => problems.push(problem(source, message)));
     if (text === undefined) {
-      if (named !== null) problems.push(problem(source, `There is no such file (looked for ${path}).`));
+      if (named !== null && !reported) problems.push(problem(source, `There is no such file (looked for ${path}).`));
       continue;
     }
     const document = parseDocument(name, text, (message) => problems.push(problem(source, message)));

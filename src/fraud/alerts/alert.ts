@@ -53,22 +53,26 @@ export type PatternFinding =
       readonly pattern: 'impossible-travel';
       readonly distanceKm: number;
       readonly elapsedMs: number;
-      readonly speedKmh: number;
+      /** Null where it cannot be told: no time between the two payments, or only their countries are known (then `distanceKm` is 0). */
+      readonly speedKmh: number | null;
     };
 
 export interface FeatureContribution {
   readonly feature: string;
-  readonly value: number;
+  /** Null where the feature is not known. */
+  readonly value: number | null;
   /** Change of the model's log-odds along the trees' paths (Saabas' method); positive speaks for fraud. */
   readonly contribution: number;
 }
 
 export interface AlertEvidence {
+  /** The payment's record; for an alert that a timer raised, the record of the payment that set the timer last. */
   readonly source: {
     readonly topic: string;
     readonly partition: number;
     readonly offset: number;
-    readonly timestamp: number;
+    /** The log's own time of the record, ms since 1970. Null for an alert that a timer raised. */
+    readonly timestamp: number | null;
   };
   /** The payment as received, validated fields only. Null for an alert that a timer raised. */
   readonly payment: Payment | null;
@@ -80,7 +84,8 @@ export interface AlertEvidence {
     readonly asOf: number | null;
     readonly degraded: boolean;
   } | null;
-  readonly features: Readonly<Record<string, number>>;
+  /** Model input by name; null where not known. Empty for an alert that a timer raised. */
+  readonly features: Readonly<Record<string, number | null>>;
   readonly patterns: readonly PatternFinding[];
   readonly model: {
     readonly name: string;

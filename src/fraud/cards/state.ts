@@ -17,12 +17,15 @@ export const cardState = stateLayout(
     decayedAmount7d: f64,
     decayedCount30d: f64,
     decayedAmount30d: f64,
-    /** The last located payment: when and where. Degrees; `lastLocatedAt` 0 is never. */
+    /** The last payment with coordinates: when and where. Degrees; `lastLocatedAt` 0 is never. */
     lastLocatedAt: f64,
     lastLatitude: f32,
     lastLongitude: f32,
+    /** The last payment with a country, which need not be the same one. 0 is never. */
+    lastCountryAt: f64,
     lastCountry: u16,
-    /** Card-testing sequence: small payments seen, the first one's time, and the timer that lets it expire. */
+    /** Card-testing sequence: its stage, small payments seen, the first one's time, and the timer that lets it expire. */
+    testingStage: u8,
     testingSmallCount: u8,
     testingStartedAt: f64,
     testingExpires: timer,

@@ -4,6 +4,7 @@
  * record's bytes again when there is an alert. Neighbours: every step of `../pipeline.ts`.
  */
 import { StepBatch } from '../../stream/pipeline/batch.js';
+import type { PatternFinding } from '../alerts/alert.js';
 
 /** `riskSource` values: how the merchant's risk came to be known. */
 export const RISK_SOURCE = { none: 0, lookup: 1, cache: 2, riskTable: 3 } as const;
@@ -44,6 +45,8 @@ export class PaymentBatch extends StepBatch {
   /** Impossible travel: speed needed since the card's last located payment, km/h; 0 where not known. */
   readonly travelSpeedKmh: Float64Array;
   readonly travelDistanceKm: Float64Array;
+  /** What the patterns found, by row, with the payments that matched. Only rows with a finding are in it. */
+  readonly matches = new Map<number, PatternFinding[]>();
 
   /** Model score, 0 to 1, rounded to 4 decimals. */
   readonly score: Float64Array;
@@ -74,6 +77,11 @@ export class PaymentBatch extends StepBatch {
     this.travelSpeedKmh = f64();
     this.travelDistanceKm = f64();
     this.score = f64();
+  }
+
+  override reset(): void {
+    super.reset();
+    if (this.matches.size > 0) this.matches.clear();
   }
 
   cardId(row: number): string {

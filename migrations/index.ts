@@ -1,0 +1,4 @@
+/** Owns the order of migrations. A migration that has been released is never changed; a new one is added at the end. */
+import { CreateAlerts1763780400000 } from './1763780400000-create-alerts.js';
+
+export const migrations = [CreateAlerts1763780400000];

@@ -1,0 +1,285 @@
+/**
+ * Owns starting a Kafka broker on this machine for development and tests: with Java, whose jars Maven fetches once into
+ * .kafka/lib, or else with Docker. `KAFKA_BROKERS` names a running cluster instead.
+ * Neighbours: `dev.ts` starts one for people, tests of the Kafka adapter start their own. Erasable TypeScript without
+ * imports from src, so that Node runs it as it is.
+ */
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { closeSync, existsSync, openSync } from 'node:fs';
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { createConnection } from 'node:net';
+import { dirname, join, resolve } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import kafkajs from 'kafkajs';
+
+const run = promisify(execFile);
+const here = dirname(fileURLToPath(import.meta.url));
+const projectRoot = resolve(here, '..', '..');
+const DOCKER_IMAGE = 'apache/kafka:4.2.0';
+const OLDEST_JAVA = 17;
+const READY_MS = 90_000;
+const STOP_MS = 20_000;
+const FETCH_JARS_MS = 600_000;
+
+/** How a broker can be had here. */
+export type BrokerSource =
+  | { readonly kind: 'external'; readonly brokers: readonly string[] }
+  | { readonly kind: 'java' }
+  | { readonly kind: 'docker' };
+
+export interface BrokerOptions {
+  /** Data, configuration and the broker's output lie below it. */
+  readonly directory: string;
+  readonly port: number;
+  /** `port` + 1 where left out. */
+  readonly controllerPort?: number;
+  /** Deletes what an earlier broker left in the directory. */
+  readonly clean?: boolean;
+  /** Broker properties on top of server.properties. */
+  readonly properties?: Readonly<Record<string, string | number>>;
+  /** Feature levels for a new data directory, such as `{ 'transaction.version': 0 }`. */
+  readonly features?: Readonly<Record<string, number>>;
+  readonly heapMb?: number;
+}
+
+export interface RunningBroker {
+  readonly brokers: readonly string[];
+  readonly pid: number;
+  /** Ends it and waits for that; SIGTERM where left out, SIGKILL if it takes more than 20 s. */
+  stop(signal?: NodeJS.Signals): Promise<void>;
+  /** Ends it as a crash would. */
+  kill(): Promise<void>;
+}
+
+/** Finds a way to have a broker. Throws one line that says what to install where there is none. */
+export async function locateBroker(): Promise<BrokerSource> {
+  const named =
+    process.env.KAFKA_BROKERS?.split(',')
+      .map((text) => text.trim())
+      .filter(Boolean) ?? [];
+  if (named.length > 0) return { kind: 'external', brokers: named };
+  if ((await javaMajor()) >= OLDEST_JAVA && (jarsAreThere() || (await answers('mvn', '-version'))))
+    return { kind: 'java' };
+  if (await answers('docker', 'version')) return { kind: 'docker' };
+  throw new Error(
+    `No Kafka here: install Java ${OLDEST_JAVA} or later and Maven (Debian: apt install default-jre-headless maven), or Docker, or set KAFKA_BROKERS=host:port`,
+  );
+}
+
+/** Starts a broker on 127.0.0.1 and waits until it answers. A data directory that is there already is used again. */
+export async function startBroker(options: BrokerOptions): Promise<RunningBroker> {
+  const source = await locateBroker();
+  if (source.kind === 'external') {
+    throw new Error(
+      `KAFKA_BROKERS is set (${source.brokers.join(',')}): use that cluster, or unset it to start a broker`,
+    );
+  }
+  if (options.clean) await rm(options.directory, { recursive: true, force: true });
+  await mkdir(options.directory, { recursive: true });
+  if (await accepts(options.port)) {
+    throw new Error(`Port ${options.port} is taken: stop what listens there, or choose another port`);
+  }
+  return source.kind === 'java' ? startWithJava(options) : startWithDocker(options);
+}
+
+async function startWithJava(options: BrokerOptions): Promise<RunningBroker> {
+  await fetchJars();
+  const directory = resolve(options.directory);
+  const configuration = join(directory, 'server.properties');
+  await writeFile(configuration, await propertiesOf(options, join(directory, 'data')));
+  if (!existsSync(join(directory, 'data', 'meta.properties'))) await format(configuration, options.features ?? {});
+  const output = join(directory, 'broker.log');
+  const log = openSync(output, 'a');
+  const heap = `-Xmx${options.heapMb ?? 512}m`;
+  const child = spawn(
+    'java',
+    // The serial collector and the first compiler tier: up in 5 s, 370 MB.
+    [heap, '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', ...javaArguments(), 'kafka.Kafka', configuration],
+    { cwd: directory, stdio: ['ignore', log, log] },
+  );
+  closeSync(log);
+  const broker = running(child, options.port);
+  try {
+    await untilReady(options.port, () => (child.exitCode === null && child.signalCode === null ? null : output));
+  } catch (error) {
+    await broker.kill();
+    throw error;
+  }
+  return broker;
+}
+
+function javaArguments(): string[] {
+  const logging = `-Dlog4j2.configurationFile=${join(here, 'log4j2.properties')}`;
+  return [logging, '-cp', join(jarsDirectory(), '*')];
+}
+
+async function propertiesOf(options: BrokerOptions, data: string): Promise<string> {
+  const template = await readFile(join(here, 'server.properties'), 'utf8');
+  const filled = template
+    .replaceAll('{port}', String(options.port))
+    .replaceAll('{controllerPort}', String(options.controllerPort ?? options.port + 1))
+    .replaceAll('{data}', data);
+  const extra = Object.entries(options.properties ?? {}).map(([name, value]) => `${name}=${value}\n`);
+  return filled + extra.join('');
+}
+
+async function format(configuration: string, features: Readonly<Record<string, number>>): Promise<void> {
+  const clusterId = randomBytes(16).toString('base64url');
+  const levels = Object.entries(features).flatMap(([name, level]) => ['--feature', `${name}=${level}`]);
+  const command = ['kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', configuration, ...levels];
+  await run('java', ['-XX:TieredStopAtLevel=1', ...javaArguments(), ...command], { timeout: READY_MS });
+}
+
+function running(child: ChildProcess, port: number): RunningBroker {
+  const { pid } = child;
+  if (pid === undefined) throw new Error('java could not be started; is it on the PATH?');
+  const ended = new Promise<void>((done) => child.once('exit', () => done()));
+  // A test run that ends early must not leave a broker behind.
+  const killWithUs = () => child.kill('SIGKILL');
+  process.once('exit', killWithUs);
+  const end = async (signal: NodeJS.Signals) => {
+    process.removeListener('exit', killWithUs);
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    child.kill(signal);
+    await Promise.race([ended, sleep(STOP_MS, undefined, { ref: false })]);
+    child.kill('SIGKILL');
+    await ended;
+  };
+  return {
+    brokers: [`127.0.0.1:${port}`],
+    pid,
+    stop: (signal = 'SIGTERM') => end(signal),
+    kill: () => end('SIGKILL'),
+  };
+}
+
+async function startWithDocker(options: BrokerOptions): Promise<RunningBroker> {
+  const { port } = options;
+  const name = `kafka-${port}-${process.pid}`;
+  const properties: Record<string, string | number> = {
+    'process.roles': 'broker,controller',
+    'node.id': 1,
+    'controller.quorum.voters': '1@localhost:9093',
+    listeners: `PLAINTEXT://:${port},CONTROLLER://:9093`,
+    'advertised.listeners': `PLAINTEXT://127.0.0.1:${port}`,
+    'controller.listener.names': 'CONTROLLER',
+    'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT',
+    'auto.create.topics.enable': 'false',
+    'offsets.topic.replication.factor': 1,
+    'transaction.state.log.replication.factor': 1,
+    'transaction.state.log.min.isr': 1,
+    'group.initial.rebalance.delay.ms': 0,
+    ...options.properties,
+  };
+  const environment = Object.entries(properties).flatMap(([property, value]) => [
+    '-e',
+    `KAFKA_${property.replaceAll('.', '_').toUpperCase()}=${value}`,
+  ]);
+  const child = spawn(
+    'docker',
+    ['run', '--rm', '--name', name, '-p', `127.0.0.1:${port}:${port}`, ...environment, DOCKER_IMAGE],
+    {
+      stdio: 'ignore',
+    },
+  );
+  const broker = running(child, port);
+  const kill = async () => {
+    // Fails where the container is gone already, which is what is wanted.
+    await run('docker', ['kill', name]).catch(() => undefined);
+    await broker.kill();
+  };
+  try {
+    await untilReady(port, () => (child.exitCode === null ? null : `docker logs ${name}`));
+  } catch (error) {
+    await kill();
+    throw error;
+  }
+  return { ...broker, kill };
+}
+
+/** `died` names where the reason is to be found once the broker has ended. */
+async function untilReady(port: number, died: () => string | null): Promise<void> {
+  const deadline = Date.now() + READY_MS;
+  const kafka = new kafkajs.Kafka({
+    clientId: 'until-ready',
+    brokers: [`127.0.0.1:${port}`],
+    logLevel: kafkajs.logLevel.NOTHING,
+    retry: { retries: 0 },
+  });
+  for (;;) {
+    const where = died();
+    if (where !== null) throw new Error(`The Kafka broker on port ${port} ended while it started; see ${where}`);
+    if ((await accepts(port)) && (await hasMetadata(kafka))) return;
+    if (Date.now() > deadline) throw new Error(`The Kafka broker on port ${port} did not answer within ${READY_MS} ms`);
+    await sleep(100);
+  }
+}
+
+async function hasMetadata(kafka: kafkajs.Kafka): Promise<boolean> {
+  const admin = kafka.admin();
+  try {
+    await admin.connect();
+    return (await admin.describeCluster()).brokers.length > 0;
+  } catch {
+    // Not ready: asked again until the deadline.
+    return false;
+  } finally {
+    await admin.disconnect();
+  }
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((done) => {
+    const socket = createConnection({ host: '127.0.0.1', port });
+    const end = (accepted: boolean) => {
+      socket.destroy();
+      done(accepted);
+    };
+    socket.once('connect', () => end(true));
+    socket.once('error', () => end(false));
+    socket.setTimeout(1_000, () => end(false));
+  });
+}
+
+const jarsDirectory = () => join(projectRoot, '.kafka', 'lib');
+const jarsAreThere = () => existsSync(jarsDirectory());
+
+/** Brings the jars in, once a checkout: into a directory aside, then renamed, so that nobody sees half of them. */
+async function fetchJars(): Promise<void> {
+  if (jarsAreThere()) return;
+  const aside = `${jarsDirectory()}.${process.pid}`;
+  process.stderr.write('Fetching the Kafka broker by Maven (55 MB, once) ...\n');
+  const pom = join(here, 'pom.xml');
+  const goal = ['-q', '-B', '-f', pom, 'dependency:copy-dependencies', `-DoutputDirectory=${aside}`];
+  await run('mvn', goal, { timeout: FETCH_JARS_MS, maxBuffer: 16 * 1024 * 1024 });
+  try {
+    await rename(aside, jarsDirectory());
+  } catch (error) {
+    await rm(aside, { recursive: true, force: true });
+    if (!jarsAreThere()) throw error;
+  }
+}
+
+async function answers(command: string, argument: string): Promise<boolean> {
+  try {
+    await run(command, [argument], { timeout: 20_000 });
+    return true;
+  } catch {
+    // Not installed, or not running: the next way is tried.
+    return false;
+  }
+}
+
+/** Java's major version; 0 where there is none. */
+async function javaMajor(): Promise<number> {
+  try {
+    const { stdout, stderr } = await run('java', ['-version'], { timeout: 20_000 });
+    return Number(/version "(\d+)/.exec(stderr + stdout)?.[1] ?? 0);
+  } catch {
+    // Not installed: the next way is tried.
+    return 0;
+  }
+}

@@ -1,0 +1,64 @@
+/**
+ * `npm run kafka`: a broker on 127.0.0.1:9092 (KAFKA_PORT chooses another port) with its data in .kafka/data, and the
+ * topics that the detector uses. Ctrl-C stops it; what it holds is there again at the next start.
+ */
+import { join } from 'node:path';
+import kafkajs from 'kafkajs';
+
+// Node runs this file as it is and wants the real extension, which the type checker would refuse in a plain import.
+const { startBroker } = (await import(new URL('./broker.ts', import.meta.url).href)) as typeof import('./broker.js');
+
+interface DevTopic {
+  readonly topic: string;
+  readonly numPartitions: number;
+  readonly configEntries: { readonly name: string; readonly value: string }[];
+}
+
+const kept = [{ name: 'retention.ms', value: '-1' }];
+const compacted = [{ name: 'cleanup.policy', value: 'compact' }];
+const topics: DevTopic[] = [
+  { topic: 'payments.raw', numPartitions: 4, configEntries: [] },
+  { topic: 'fraud.alerts', numPartitions: 4, configEntries: [] },
+  { topic: 'payments.dead-letters', numPartitions: 4, configEntries: [] },
+  // State logs are truncated by their tasks, never by time.
+  { topic: 'fraud.state', numPartitions: 4, configEntries: kept },
+  { topic: 'fraud.risk-table', numPartitions: 1, configEntries: compacted },
+  { topic: 'fraud.rules', numPartitions: 1, configEntries: compacted },
+];
+
+const port = Number(process.env.KAFKA_PORT ?? 9092);
+const directory = join('.kafka', 'data');
+const broker = await startBroker({ directory, port });
+
+let stopping = false;
+async function stop(signal: string): Promise<void> {
+  if (stopping) return;
+  stopping = true;
+  console.log(`\n${signal}: stopping the broker ...`);
+  await broker.stop();
+  process.exit(0);
+}
+process.on('SIGINT', () => void stop('SIGINT'));
+process.on('SIGTERM', () => void stop('SIGTERM'));
+
+const admin = new kafkajs.Kafka({
+  clientId: 'dev-topics',
+  brokers: [...broker.brokers],
+  logLevel: kafkajs.logLevel.NOTHING,
+  retry: { initialRetryTime: 5, retries: 20 },
+}).admin();
+await admin.connect();
+const existing = new Set(await admin.listTopics());
+const missing = topics.filter(({ topic }) => !existing.has(topic));
+if (missing.length > 0)
+  await admin.createTopics({ topics: missing.map((topic) => ({ ...topic, replicationFactor: 1 })) });
+await admin.disconnect();
+
+console.log(`Kafka runs on ${broker.brokers.join(',')} (pid ${broker.pid}), data in ${directory}.
+Topics: ${topics.map(({ topic, numPartitions }) => `${topic} (${numPartitions})`).join(', ')}.
+
+  Point the detector here:    KAFKA_BROKERS=${broker.brokers[0]} npm start
+  Watch alerts:               kcat -b ${broker.brokers[0]} -C -t fraud.alerts -X isolation.level=read_committed
+  Send a file of payments:    kcat -b ${broker.brokers[0]} -P -t payments.raw -K '\\t' -X topic.partitioner=murmur2_random -l payments.tsv
+
+Ctrl-C stops it. Delete ${directory} to begin anew.`);

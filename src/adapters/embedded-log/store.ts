@@ -1,0 +1,311 @@
+/**
+ * Owns the LMDB environment of the embedded log: its databases, keys, the head of each partition, and what LMDB's
+ * errors mean. Neighbours: everything else in this folder reads and writes through it; nothing outside sees LMDB.
+ *
+ * Layout (keys are bytes, big endian, so that they order as numbers do):
+ *   blocks  topic id (4) · partition (4) · base offset (8)  →  records, see `block.ts`
+ *   heads   topic id (4) · partition (4)                    →  version, start, end, bytes … see {@link Head}
+ *   tasks   task id                                         →  generation of its owner
+ *   topics  name                                            →  {@link TopicMeta} as JSON
+ *   meta    name                                            →  format mark, next topic id, progress of groups
+ *
+ * Invariants: a head's version rises by one with every change, and is its LMDB version too, so that a write can be made
+ * conditional on it. A topic id is never given twice: readers of a deleted topic cannot meet a new one's records.
+ */
+import { randomUUID } from 'node:crypto';
+import { mkdirSync, statfsSync } from 'node:fs';
+import { type Database, open, type RootDatabase } from 'lmdb';
+import { StreamError } from '../../stream/errors.js';
+import type { TopicSpec } from '../../stream/ports.js';
+import { spanOf } from './block.js';
+
+/** Raised when the layout above changes. */
+const FORMAT = 'embedded-log 1';
+
+export interface TopicMeta {
+  readonly id: number;
+  readonly partitions: number;
+  readonly cleanup: TopicSpec['cleanup'];
+  readonly maxRecordBytes: number;
+  /** -1 keeps for ever, whatever the bytes. */
+  readonly retentionMs: number;
+}
+
+/** What is known of a partition without touching its blocks. */
+export interface Head {
+  readonly version: number;
+  /** First offset kept. */
+  readonly start: number;
+  /** Offset that the next record gets. */
+  readonly end: number;
+  /** Size of all blocks kept. */
+  readonly sizeBytes: number;
+  /** 1 once a task keeps its state log here: truncated on request alone, never by retention. */
+  readonly stateLog: 0 | 1;
+  /** Size after the last compaction. */
+  readonly compactedBytes: number;
+}
+
+export interface LogStore {
+  readonly env: RootDatabase;
+  readonly blocks: Database<Buffer, Buffer>;
+  readonly heads: Database<Buffer, Buffer>;
+  readonly tasks: Database<Buffer, Buffer>;
+  readonly topics: Database<Buffer, Buffer>;
+  readonly meta: Database<Buffer, Buffer>;
+  readonly directory: string;
+  /** Made with the log: no other log has it. */
+  readonly logId: string;
+  /** Set first thing on closing. */
+  closed: boolean;
+}
+
+/**
+ * Opens or makes the log in `directory`; several threads and processes may have it open.
+ * Errors: `log-unavailable` (directory not usable), `log-format` (made by another version of this code).
+ */
+export function openStore(directory: string, maxBytes: number): LogStore {
+  try {
+    mkdirSync(directory, { recursive: true });
+    const env = open({
+      path: directory,
+      noSubdir: false,
+      maxDbs: 8,
+      mapSize: maxBytes,
+      // A commit is durable before it is visible: LMDB's own order, not the overlapped one of lmdb-js (ADR 3).
+      overlappingSync: false,
+      // Batches end with the call that makes them: the write lock is never held while this thread does other things.
+      eventTurnBatching: false,
+      txnStartThreshold: 1_000_000,
+      encoding: 'binary',
+    } as Parameters<typeof open>[0] & object);
+    const database = (name: string, useVersions: boolean) =>
+      env.openDB<Buffer, Buffer>({ name, keyEncoding: 'binary', encoding: 'binary', useVersions });
+    const meta = database('meta', false);
+    const store: LogStore = {
+      env,
+      blocks: database('blocks', false),
+      heads: database('heads', true),
+      tasks: database('tasks', true),
+      topics: database('topics', false),
+      meta,
+      directory,
+      logId: identify(env, meta, directory),
+      closed: false,
+    };
+    return store;
+  } catch (error) {
+    if (error instanceof StreamError) throw error;
+    throw new StreamError(
+      'log-unavailable',
+      `The embedded log in ${directory} cannot be opened: ${messageOf(error)}. Check that the directory is writable and on a local disk`,
+      { cause: error },
+    );
+  }
+}
+
+/** Marks a new log with the format and an id of its own; refuses one of another format. Returns the id. */
+function identify(env: RootDatabase, meta: Database<Buffer, Buffer>, directory: string): string {
+  const formatKey = Buffer.from('format');
+  const idKey = Buffer.from('log id');
+  const { format, logId } = env.transactionSync(() => {
+    const present = meta.getBinary(formatKey);
+    if (!present) {
+      meta.put(formatKey, Buffer.from(FORMAT));
+      meta.put(idKey, Buffer.from(randomUUID()));
+    }
+    return { format: present?.toString() ?? FORMAT, logId: meta.getBinary(idKey)?.toString() ?? '' };
+  });
+  if (format === FORMAT) return logId;
+  throw new StreamError(
+    'log-format',
+    `The embedded log in ${directory} has format "${format}", this version reads "${FORMAT}"; start over with an empty directory`,
+  );
+}
+
+/**
+ * Lets the reads that follow in this turn see everything committed until now, all from one snapshot.
+ * A process killed in the very moment of its commit can leave it whole on disk, acknowledged to nobody and not yet shown
+ * to readers: it appears with the next write of anyone. So what a task reads after `fence()`, a write, is the whole truth.
+ */
+export function refresh(store: LogStore): void {
+  requireOpen(store);
+  store.env.resetReadTxn();
+}
+
+/** Runs a blocking transaction: all of what `apply` puts is durable when it returns, or nothing if it throws. */
+export function writeNow<T>(store: LogStore, apply: () => T): T {
+  requireOpen(store);
+  try {
+    return store.env.transactionSync(apply);
+  } catch (error) {
+    throw fullError(store, error) ?? error;
+  }
+}
+
+function requireOpen(store: LogStore): void {
+  if (store.closed) throw new StreamError('log-closed', `The embedded log in ${store.directory} was closed`);
+}
+
+export function headKey(topicId: number, partition: number): Buffer {
+  const key = Buffer.allocUnsafe(8);
+  key.writeUInt32BE(topicId, 0);
+  key.writeUInt32BE(partition, 4);
+  return key;
+}
+
+export function blockKey(topicId: number, partition: number, baseOffset: number): Buffer {
+  const key = Buffer.allocUnsafe(16);
+  key.writeUInt32BE(topicId, 0);
+  key.writeUInt32BE(partition, 4);
+  key.writeUInt32BE(Math.floor(baseOffset / 0x1_0000_0000), 8);
+  key.writeUInt32BE(baseOffset % 0x1_0000_0000, 12);
+  return key;
+}
+
+export function baseOffsetOf(key: Buffer): number {
+  return key.readUInt32BE(8) * 0x1_0000_0000 + key.readUInt32BE(12);
+}
+
+/** A block and where it begins. The bytes are a copy of the caller's own. */
+export interface StoredBlock {
+  readonly base: number;
+  readonly bytes: Buffer;
+}
+
+/** The block that holds `offset`, or null where there is none: outside the partition, or compacted away. */
+export function blockHolding(store: LogStore, topicId: number, partition: number, offset: number): StoredBlock | null {
+  const exact = store.blocks.getBinary(blockKey(topicId, partition, offset));
+  if (exact) return { base: offset, bytes: asBuffer(exact) };
+  const range = {
+    start: blockKey(topicId, partition, offset),
+    end: blockKey(topicId, partition, 0),
+    reverse: true,
+    inclusiveEnd: true,
+    limit: 1,
+  };
+  for (const key of store.blocks.getKeys(range)) {
+    const base = baseOffsetOf(Buffer.from(key));
+    const bytes = store.blocks.getBinary(key);
+    if (bytes && base + spanOf(bytes) > offset) return { base, bytes: asBuffer(bytes) };
+  }
+  return null;
+}
+
+/** The first block whose base lies from `offset` on and before `end`. */
+export function blockFrom(
+  store: LogStore,
+  topicId: number,
+  partition: number,
+  offset: number,
+  end: number,
+): StoredBlock | null {
+  const range = { start: blockKey(topicId, partition, offset), end: blockKey(topicId, partition, end), limit: 1 };
+  for (const key of store.blocks.getKeys(range)) {
+    const bytes = store.blocks.getBinary(key);
+    if (bytes) return { base: baseOffsetOf(Buffer.from(key)), bytes: asBuffer(bytes) };
+  }
+  return null;
+}
+
+/** lmdb-js hands out plain typed arrays at times. */
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+const HEAD_BYTES = 48;
+
+export function encodeHead(head: Head): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(HEAD_BYTES);
+  bytes.writeDoubleLE(head.version, 0);
+  bytes.writeDoubleLE(head.start, 8);
+  bytes.writeDoubleLE(head.end, 16);
+  bytes.writeDoubleLE(head.sizeBytes, 24);
+  bytes.writeDoubleLE(head.stateLog, 32);
+  bytes.writeDoubleLE(head.compactedBytes, 40);
+  return bytes;
+}
+
+export const EMPTY_HEAD: Head = { version: 1, start: 0, end: 0, sizeBytes: 0, stateLog: 0, compactedBytes: 0 };
+
+/** The head of a partition, or null where its topic is not there (any more). */
+export function readHead(store: LogStore, key: Buffer): Head | null {
+  const bytes = store.heads.get(key);
+  return bytes ? decodeHead(bytes) : null;
+}
+
+export function decodeHead(bytes: Buffer): Head {
+  return {
+    version: bytes.readDoubleLE(0),
+    start: bytes.readDoubleLE(8),
+    end: bytes.readDoubleLE(16),
+    sizeBytes: bytes.readDoubleLE(24),
+    stateLog: bytes.readDoubleLE(32) === 1 ? 1 : 0,
+    compactedBytes: bytes.readDoubleLE(40),
+  };
+}
+
+/** Writes a changed head within a running write; its version must be one above the one it replaces. */
+export function putHead(store: LogStore, key: Buffer, head: Head): unknown {
+  return store.heads.put(key, encodeHead(head), head.version);
+}
+
+export function readTopic(store: LogStore, name: string): TopicMeta | null {
+  const bytes = store.topics.getBinary(Buffer.from(name));
+  return bytes ? JSON.parse(bytes.toString()) : null;
+}
+
+/** The topic, or an error that names it. */
+export function requireTopic(store: LogStore, name: string): TopicMeta {
+  const topic = readTopic(store, name);
+  if (!topic) {
+    throw new StreamError(
+      'unknown-topic',
+      `Topic ${name} does not exist in the log at ${store.directory}; make it first`,
+    );
+  }
+  return topic;
+}
+
+/** Checks that the topic has the partition. */
+export function requirePartition(name: string, topic: TopicMeta, partition: number): void {
+  if (!Number.isInteger(partition) || partition < 0 || partition >= topic.partitions) {
+    throw new StreamError(
+      'unknown-partition',
+      `Topic ${name} has partitions 0 to ${topic.partitions - 1}, not ${partition}`,
+    );
+  }
+}
+
+const MDB_MAP_FULL = -30792;
+const EIO = 5;
+const ENOSPC = 28;
+const EDQUOT = 122;
+/** Free space under which a write that the disk cut short is taken for a full disk. */
+const LITTLE_SPACE_BYTES = 32 * 1024 * 1024;
+
+/** The `log-full` error where LMDB or the disk has no room left, else null. */
+export function fullError(store: LogStore, error: unknown): StreamError | null {
+  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
+  if (code === MDB_MAP_FULL) return logFull(store, 'LMDB has reached the size that it may map', error);
+  // LMDB reports a write that was cut short, as the last one before a full disk is, as an I/O error.
+  const diskFull = code === ENOSPC || code === EDQUOT || (code === EIO && freeBytes(store) < LITTLE_SPACE_BYTES);
+  return diskFull ? logFull(store, 'its disk has no space left', error) : null;
+}
+
+function freeBytes(store: LogStore): number {
+  const { bavail, bsize } = statfsSync(store.directory);
+  return bavail * bsize;
+}
+
+export function logFull(store: LogStore, why: string, cause?: unknown): StreamError {
+  return new StreamError(
+    'log-full',
+    `The embedded log in ${store.directory} is full: ${why}. Nothing of this write was kept. Free disk space, raise the log's size limit or lower its retention, then start again`,
+    { cause },
+  );
+}
+
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,200 @@
+/**
+ * Owns the control plane: making and deleting topics and reading a group's progress through kafkajs; ranges and publishing
+ * progress through the data plane's links, because kafkajs tells the end of the written log, not of the committed one,
+ * and commits offsets for a group only by running a consumer in it.
+ * Neighbours: `group/membership.ts` lends its member id, without which a group that has members takes no offsets.
+ */
+import { API } from 'kafka-ts';
+import type { Admin, ITopicConfig, Kafka } from 'kafkajs';
+import type { PartitionRange, TopicAdmin, TopicSpec } from '../../stream/ports.js';
+import { Coordinator } from './coordinator.js';
+import { brokerCodeOf, COORDINATOR_MOVED, isConnectionLoss, KafkaError, told } from './errors.js';
+import { toldByKafkajs } from './kafkajs-errors.js';
+import { type Leaders, offsetOf } from './leader.js';
+import { atMost } from './links.js';
+import { Deadline, pause } from './waiting.js';
+
+/** Who commits offsets in a group: a member, or, with nobody in the group, anyone. */
+export interface GroupIdentity {
+  readonly memberId: string;
+  readonly generation: number;
+}
+
+const NO_MEMBER: GroupIdentity = { memberId: '', generation: -1 };
+/** Later versions name topics by id. */
+const OFFSET_COMMIT = atMost(API.OFFSET_COMMIT, 8);
+/** A record's headers and framing above its key and value; brokers count them in max.message.bytes. */
+const FRAMING_BYTES = 4_096;
+
+export interface AdminParts {
+  readonly kafkajs: Kafka;
+  readonly leaders: Leaders;
+  readonly replicationFactor: number;
+  /** This process's place in a group, where it has one. */
+  readonly memberOf: (group: string) => GroupIdentity | null;
+}
+
+export class KafkaTopicAdmin implements TopicAdmin {
+  private readonly admin: Admin;
+  private connecting: Promise<void> | null = null;
+  private readonly coordinators = new Map<string, Coordinator>();
+
+  constructor(private readonly parts: AdminParts) {
+    this.admin = parts.kafkajs.admin();
+  }
+
+  async ensure(topics: readonly TopicSpec[]): Promise<readonly string[]> {
+    const made: string[] = [];
+    for (const spec of topics) {
+      if ((await this.partitionCount(spec.name)) !== null) continue;
+      if (await this.make(spec)) made.push(spec.name);
+      // Metadata spreads: who asks next must find the topic, whoever made it.
+      await this.parts.leaders.topics.refresh(spec.name);
+    }
+    return made;
+  }
+
+  async partitionCount(topic: string): Promise<number | null> {
+    const { topics, deadlineMs } = this.parts.leaders;
+    const deadline = new Deadline(deadlineMs);
+    for (;;) {
+      try {
+        return (await topics.askOnce(topic))?.partitions ?? null;
+      } catch (error) {
+        if (!isConnectionLoss(error) || deadline.passed) throw told(error, 'Metadata', topic);
+        await pause(100);
+      }
+    }
+  }
+
+  async ranges(topic: string): Promise<readonly PartitionRange[]> {
+    const { leaders } = this.parts;
+    const { partitions } = await leaders.topics.refresh(topic);
+    return Promise.all(
+      Array.from({ length: partitions }, async (_, partition) => ({
+        partition,
+        start: await offsetOf(leaders, topic, partition, 'start'),
+        end: await offsetOf(leaders, topic, partition, 'committed-end'),
+      })),
+    );
+  }
+
+  /** The topic's id, which no other topic on any cluster has. */
+  async identity(topic: string): Promise<string> {
+    const { id } = await this.parts.leaders.topics.refresh(topic);
+    if (/^0*$/.test(id)) {
+      throw new KafkaError(
+        'kafka-options',
+        `Topic ${topic} has no id: this cluster is older than Kafka 2.8; upgrade it`,
+      );
+    }
+    return id;
+  }
+
+  async delete(topics: readonly string[]): Promise<void> {
+    for (const topic of topics) {
+      if ((await this.partitionCount(topic)) === null) continue;
+      try {
+        await this.connected();
+        await this.admin.deleteTopics({ topics: [topic] });
+      } catch (error) {
+        if ((await this.partitionCount(topic)) !== null) throw toldByKafkajs(error, 'DeleteTopics', topic);
+      }
+    }
+  }
+
+  async publishProgress(group: string, topic: string, offsets: ReadonlyMap<number, number>): Promise<void> {
+    if (offsets.size === 0) return;
+    const { memberId, generation } = this.parts.memberOf(group) ?? NO_MEMBER;
+    const partitions = [...offsets].map(([partitionIndex, offset]) => ({
+      partitionIndex,
+      committedOffset: BigInt(offset),
+      committedLeaderEpoch: -1,
+      committedMetadata: null,
+    }));
+    const request = {
+      groupId: group,
+      generationIdOrMemberEpoch: generation,
+      memberId,
+      groupInstanceId: null,
+      topics: [{ name: topic, topicId: '', partitions }],
+    };
+    const deadline = new Deadline(this.parts.leaders.deadlineMs);
+    try {
+      await this.coordinatorOf(group).askUntilAnswered(OFFSET_COMMIT, request, deadline, true);
+    } catch (error) {
+      throw told(error, 'OffsetCommit', `group ${group} for ${topic}`);
+    }
+  }
+
+  async progress(group: string, topic: string): Promise<ReadonlyMap<number, number>> {
+    const deadline = new Deadline(this.parts.leaders.deadlineMs);
+    for (;;) {
+      try {
+        await this.connected();
+        const [found] = await this.admin.fetchOffsets({ groupId: group, topics: [topic] });
+        const known = (found?.partitions ?? []).filter(({ offset }) => offset !== '-1');
+        return new Map(known.map(({ partition, offset }) => [partition, Number(offset)]));
+      } catch (error) {
+        const reason = toldByKafkajs(error, 'OffsetFetch', `group ${group} for ${topic}`);
+        // kafkajs retries what is unreachable; a coordinator that moves or loads it leaves to its caller.
+        const code = brokerCodeOf(reason);
+        if (code === null || !COORDINATOR_MOVED.has(code) || deadline.passed) throw reason;
+        await pause(50);
+      }
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.parts.leaders.links.close();
+    // Only what was connected is to be disconnected; a failed connect has told its caller.
+    if (
+      (await this.connecting?.then(
+        () => true,
+        () => false,
+      )) === true
+    )
+      await this.admin.disconnect();
+  }
+
+  private connected(): Promise<void> {
+    this.connecting ??= this.admin.connect().catch((error: unknown) => {
+      this.connecting = null;
+      throw error;
+    });
+    return this.connecting;
+  }
+
+  /** False where somebody else made the topic meanwhile. */
+  private async make(spec: TopicSpec): Promise<boolean> {
+    try {
+      await this.connected();
+      return await this.admin.createTopics({ topics: [this.configOf(spec)], waitForLeaders: false });
+    } catch (error) {
+      throw toldByKafkajs(error, 'CreateTopics', spec.name);
+    }
+  }
+
+  private configOf(spec: TopicSpec): ITopicConfig {
+    const { maxRecordBytes, retentionMs } = spec;
+    const entries: [string, number | string | undefined][] = [
+      ['cleanup.policy', spec.cleanup],
+      ['max.message.bytes', maxRecordBytes === undefined ? undefined : maxRecordBytes + FRAMING_BYTES],
+      ['retention.ms', retentionMs],
+    ];
+    return {
+      topic: spec.name,
+      numPartitions: spec.partitions,
+      replicationFactor: this.parts.replicationFactor,
+      configEntries: entries.flatMap(([name, value]) => (value === undefined ? [] : [{ name, value: String(value) }])),
+    };
+  }
+
+  private coordinatorOf(group: string): Coordinator {
+    const known = this.coordinators.get(group);
+    if (known !== undefined) return known;
+    const coordinator = new Coordinator(this.parts.leaders.links, 'group', group);
+    this.coordinators.set(group, coordinator);
+    return coordinator;
+  }
+}

@@ -1,0 +1,20 @@
+/** Owns `/v1/pipeline`. Neighbours: `pipeline-view.ts` has the form. */
+import { Controller, Get, Header, Inject } from '@nestjs/common';
+import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Answers } from '../docs/answers.js';
+import { API_PARTS, type ApiParts } from '../parts.js';
+import { type PipelineView, pipelineViewSchema, viewPipeline } from './pipeline-view.js';
+
+@ApiTags('operations')
+@Controller('v1/pipeline')
+export class PipelineController {
+  constructor(@Inject(API_PARTS) private readonly parts: ApiParts) {}
+
+  @Get()
+  @Header('cache-control', 'no-store')
+  @ApiOperation({ operationId: 'getPipeline', summary: 'Tells of tasks, lag, epochs, checkpoints and the projector' })
+  @Answers(200, pipelineViewSchema, 'The pipeline now')
+  show(): PipelineView {
+    return viewPipeline(this.parts.pipeline?.status() ?? null, this.parts.projector?.status() ?? null);
+  }
+}

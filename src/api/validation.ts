@@ -1,0 +1,46 @@
+/** Owns request validation: zod schemas on the routes' parameters, wrong ones answered with the parameter's name. */
+import { StandardSchemaValidationPipe } from '@nestjs/common';
+import { z } from 'zod';
+import { RequestInvalidError } from './http-errors.js';
+
+/** Issues as any Standard Schema library gives them. */
+interface Issue {
+  readonly message: string;
+  readonly path?: readonly (PropertyKey | { readonly key: PropertyKey })[] | undefined;
+}
+
+/** The pipe that checks every parameter that has a schema. */
+export function validationPipe(): StandardSchemaValidationPipe {
+  return new StandardSchemaValidationPipe({
+    exceptionFactory: (issues: readonly Issue[]) => new RequestInvalidError(issues.flatMap(named)),
+  });
+}
+
+function named(issue: Issue): { name: string; message: string }[] {
+  const [first] = issue.path ?? [];
+  const name = typeof first === 'object' ? first.key : first;
+  if (name !== undefined) return [{ name: String(name), message: issue.message }];
+  // Parameters that no route knows come as one issue without a path.
+  const unknown = 'keys' in issue && Array.isArray(issue.keys) ? issue.keys.map(String) : [];
+  if (unknown.length === 0) return [{ name: 'request', message: issue.message }];
+  return unknown.map((key) => ({ name: key.slice(0, 64), message: 'no such parameter' }));
+}
+
+/** A query parameter that holds a number: digits only, so that '' and '0x10' are refused. */
+export function queryNumber<S extends z.ZodType<number, number>>(inner: S) {
+  return z
+    .string()
+    .regex(/^-?\d{1,16}(\.\d{1,16})?$/, 'must be a number')
+    .transform(Number)
+    .pipe(inner);
+}
+
+/** A query parameter that holds an id: 1 to 64 printable characters. */
+export function queryId(description: string) {
+  return z
+    .string()
+    .min(1)
+    .max(64)
+    .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must hold no control characters')
+    .meta({ description });
+}

@@ -1,0 +1,27 @@
+/** Owns `fraud topics`: makes the pipeline's topics where they are missing, and shows what they hold. */
+import { pipelineTopics } from '../app/backend.js';
+import { prepareTopics } from '../app/topics.js';
+import { type Command, withBackend } from './command.js';
+
+export const topicsCommand: Command = {
+  name: 'topics',
+  words: '',
+  summary: 'Make the pipeline’s topics where they are missing, and show what they hold.',
+  flags: {},
+  examples: ['fraud topics --kafka 127.0.0.1:9092 --partitions 4'],
+  run: (invocation, surroundings) =>
+    withBackend(invocation, surroundings, async (backend) => {
+      const admin = await backend.openAdmin();
+      try {
+        const partitions = await prepareTopics(admin, invocation.configuration, surroundings.tell);
+        for (const { name } of pipelineTopics(invocation.configuration, partitions)) {
+          const ranges = await admin.ranges(name);
+          const offsets = ranges.reduce((sum, { start, end }) => sum + (end - start), 0);
+          surroundings.print(`${name}: ${ranges.length} × partition, ${offsets} offsets kept`);
+        }
+        return 0;
+      } finally {
+        await admin.close();
+      }
+    }),
+};

@@ -1,0 +1,119 @@
+/**
+ * Owns payments written as JSON. Two paths give the same verdict and values: the byte scanner for plain messages, whose
+ * texts stay where they are in the record, and the strict one (UTF-8 check, JSON.parse, validation) for everything
+ * else, whose texts go to the batch's side buffer. Neighbours: `scan-payment.ts`, `validate-payment.ts`,
+ * `payment-source.ts`.
+ *
+ * What both do alike: unknown fields are passed over, a field named twice counts with its last value, null in an
+ * optional field means absent, whole numbers may be written in any way JSON has for them.
+ */
+import { isUtf8 } from 'node:buffer';
+import type { RecordBatch } from '../../stream/records.js';
+import { hash53 } from '../../stream/state/key-index.js';
+import type { TokeniseCard } from './card-token.js';
+import { PAYMENT_LIMITS, type Payment } from './payment.js';
+import type { PaymentBatch } from './payment-batch.js';
+import { type PaymentDecoder, type PaymentSource, paymentSource, putPayment } from './payment-source.js';
+import { InvalidPaymentError, Refusal } from './refusal.js';
+import { FIELD, PaymentScan } from './scan-payment.js';
+import { validatePayment } from './validate-payment.js';
+
+export interface JsonDecoderOptions {
+  /** Replaces card numbers in clear; without it, messages that hold one are refused (`pan-in-clear`). */
+  readonly tokenise?: TokeniseCard;
+}
+
+/** The source step for JSON payments. `featureCount`: model inputs a row. */
+export function jsonPayments(
+  options: { readonly topic: string; readonly featureCount?: number } & JsonDecoderOptions,
+): PaymentSource {
+  const { tokenise, ...rest } = options;
+  return paymentSource({ ...rest, decoder: jsonDecoder(tokenise === undefined ? {} : { tokenise }) });
+}
+
+/** The whole payment in a JSON message, validated. Throws {@link InvalidPaymentError}. */
+export function parsePayment(value: Uint8Array, options: JsonDecoderOptions = {}): Payment {
+  const payment = readStrictly(value, options.tokenise ?? null);
+  if (payment instanceof Refusal) throw new InvalidPaymentError(payment);
+  return payment;
+}
+
+export function jsonDecoder(options: JsonDecoderOptions = {}): PaymentDecoder {
+  const { tokenise } = options;
+  const scan = new PaymentScan();
+  const counters = { strict: 0, tokenised: 0 };
+  const tokeniseCounted: TokeniseCard | null =
+    tokenise === undefined
+      ? null
+      : (digits) => {
+          counters.tokenised += 1;
+          return tokenise(digits);
+        };
+  return {
+    format: 'json',
+    counters,
+    decode(records: RecordBatch, index: number, batch: PaymentBatch, row: number): Refusal | null {
+      const length = records.valueLength[index];
+      if (length < 0) return new Refusal('null-value', 'the record has no value');
+      const start = records.valueStart[index];
+      if (length <= PAYMENT_LIMITS.maxBytes && scan.read(records.bytes, start, start + length)) {
+        putScanned(scan, records.bytes, batch, row);
+        return null;
+      }
+      counters.strict += 1;
+      const payment = readStrictly(records.bytes.subarray(start, start + length), tokeniseCounted);
+      if (payment instanceof Refusal) return payment;
+      putPayment(payment, batch, row);
+      return null;
+    },
+    parse: (value) => parsePayment(value, options),
+  };
+}
+
+/** Writes a scanned payment to a row; its texts stay in the record. */
+function putScanned(scan: PaymentScan, bytes: Uint8Array, batch: PaymentBatch, row: number): void {
+  const { start, length, number } = scan;
+  batch.inSide[row] = 0;
+  batch.keyStart[row] = start[FIELD.cardId];
+  batch.keyLength[row] = length[FIELD.cardId];
+  batch.merchantStart[row] = start[FIELD.merchantId];
+  batch.merchantLength[row] = length[FIELD.merchantId];
+  batch.paymentIdStart[row] = start[FIELD.paymentId];
+  batch.paymentIdLength[row] = length[FIELD.paymentId];
+  batch.merchantHash[row] = hash53(bytes, start[FIELD.merchantId], length[FIELD.merchantId]);
+  batch.eventTimeMs[row] = number[FIELD.occurredAt];
+  batch.amountMinor[row] = number[FIELD.amountMinor];
+  const country = start[FIELD.country];
+  batch.country[row] = scan.has(FIELD.country) ? (bytes[country] << 8) | bytes[country + 1] : 0;
+  const located = scan.has(FIELD.latitude);
+  batch.latitude[row] = located ? number[FIELD.latitude] : Number.NaN;
+  batch.longitude[row] = located ? number[FIELD.longitude] : Number.NaN;
+}
+
+/** The strict path: any bytes to a payment, or the reason why not. Exported for the fuzz test that compares the paths. */
+export function readStrictly(value: Uint8Array, tokenise: TokeniseCard | null): Payment | Refusal {
+  if (value.length > PAYMENT_LIMITS.maxBytes) {
+    return new Refusal('too-large', `the value has ${value.length} bytes, the limit is ${PAYMENT_LIMITS.maxBytes}`);
+  }
+  if (!isUtf8(value)) return new Refusal('not-utf8', `the value's ${value.length} bytes are not UTF-8`);
+  const text = Buffer.from(value.buffer, value.byteOffset, value.length).toString('utf8');
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch (error) {
+    return new Refusal('malformed-json', describeSyntaxError(error, text.length));
+  }
+  return validatePayment(parsed, tokenise);
+}
+
+/** Where JSON.parse stopped. Its own message quotes the input, which may hold a card number: only the place is kept. */
+function describeSyntaxError(error: unknown, length: number): string {
+  if (length === 0) return 'the value is empty';
+  const message = error instanceof Error ? error.message : '';
+  if (/end of JSON|Unterminated/.test(message))
+    return `the value is cut off: JSON ends too early, after ${length} characters`;
+  const place = /at position (\d+)/.exec(message);
+  return place === null
+    ? `the value's ${length} characters are not JSON`
+    : `the value is not JSON: unexpected character at ${place[1]} of ${length}`;
+}

@@ -1,0 +1,80 @@
+/**
+ * Owns the source step of payments: records in, rows out, whatever the format. A format is a {@link PaymentDecoder};
+ * JSON's is in `decode-json.ts`, Avro and Protobuf can follow beside it. Neighbours: the task calls `decode`, alerts
+ * call the decoder's `parse` when they need the whole payment.
+ */
+import type { Rejects, SourceStep } from '../../stream/pipeline/pipeline.js';
+import type { RecordBatch } from '../../stream/records.js';
+import { hash53 } from '../../stream/state/key-index.js';
+import type { Payment } from './payment.js';
+import { PaymentBatch } from './payment-batch.js';
+import type { Refusal } from './refusal.js';
+
+/** What a decoder did since it was made. One decoder serves one thread. */
+export interface DecoderCounters {
+  /** Payments that took the strict path instead of the fast one. */
+  strict: number;
+  /** Card numbers in clear replaced by tokens. */
+  tokenised: number;
+}
+
+/** One message format. Must not throw on any bytes. */
+export interface PaymentDecoder {
+  readonly format: string;
+  readonly counters: Readonly<DecoderCounters>;
+  /** Fills row `row` of `batch` from record `index`, or says why it cannot; a refused row may be half filled. */
+  decode(records: RecordBatch, index: number, batch: PaymentBatch, row: number): Refusal | null;
+  /** The whole payment, for evidence. Throws {@link InvalidPaymentError}. */
+  parse(value: Uint8Array): Payment;
+}
+
+export interface PaymentSource extends SourceStep<PaymentBatch> {
+  readonly decoder: PaymentDecoder;
+}
+
+/** A source step that reads payments of one format from `topic`. `featureCount`: model inputs a row (0: none). */
+export function paymentSource(options: {
+  readonly topic: string;
+  readonly decoder: PaymentDecoder;
+  readonly featureCount?: number;
+}): PaymentSource {
+  const { topic, decoder, featureCount = 0 } = options;
+  return {
+    id: `payments-${decoder.format}`,
+    topic,
+    decoder,
+    makeBatch: (capacity) => new PaymentBatch(capacity, featureCount),
+    decode(batch: PaymentBatch, records: RecordBatch, rejects: Rejects): void {
+      batch.reset();
+      let row = 0;
+      for (let index = 0; index < records.count; index++) {
+        const refusal = decoder.decode(records, index, batch, row);
+        if (refusal !== null) {
+          rejects.reject(index, refusal.code, refusal.message);
+          continue;
+        }
+        batch.recordIndex[row] = index;
+        row += 1;
+      }
+      batch.count = row;
+    },
+  };
+}
+
+/** Writes a payment to a row, its texts to the side buffer: for decoders that do not find them verbatim in the record. */
+export function putPayment(payment: Payment, batch: PaymentBatch, row: number): void {
+  batch.inSide[row] = 1;
+  batch.keyStart[row] = batch.addSideText(payment.cardId);
+  batch.keyLength[row] = batch.sideLength - batch.keyStart[row];
+  batch.merchantStart[row] = batch.addSideText(payment.merchantId);
+  batch.merchantLength[row] = batch.sideLength - batch.merchantStart[row];
+  batch.paymentIdStart[row] = batch.addSideText(payment.paymentId);
+  batch.paymentIdLength[row] = batch.sideLength - batch.paymentIdStart[row];
+  batch.merchantHash[row] = hash53(batch.side, batch.merchantStart[row], batch.merchantLength[row]);
+  batch.eventTimeMs[row] = payment.occurredAt;
+  batch.amountMinor[row] = payment.amountMinor;
+  batch.country[row] =
+    payment.country === undefined ? 0 : (payment.country.charCodeAt(0) << 8) | payment.country.charCodeAt(1);
+  batch.latitude[row] = payment.latitude ?? Number.NaN;
+  batch.longitude[row] = payment.longitude ?? Number.NaN;
+}

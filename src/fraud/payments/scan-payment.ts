@@ -1,0 +1,290 @@
+/**
+ * Owns the fast reading of payments: a byte scanner for flat JSON objects whose texts are printable ASCII without
+ * escapes. It makes no string, no object and no copy. Neighbours: `decode-json.ts` asks it first and takes the strict
+ * path (JSON.parse and `validate-payment.ts`) for whatever it declines.
+ *
+ * Invariants
+ * 1. It never refuses: `read` false means "not sure", and the strict path decides.
+ * 2. What it accepts, the strict path accepts too, with the same values. A fuzz test holds both together.
+ *
+ * Measured with what `decode-json.ts` adds: 0.35 µs a payment of 140 bytes and 0.7 µs for one of 290 with every field,
+ * against 2.0 and 2.9 µs by JSON.parse and validation.
+ */
+import { isIP } from 'node:net';
+import { isCardNumber } from './card-token.js';
+import { CHANNELS, PAYMENT_LIMITS, PAYMENT_STATUSES } from './payment.js';
+
+/** Fields by number: texts first, then numbers. */
+export const FIELD = {
+  paymentId: 0,
+  cardId: 1,
+  merchantId: 2,
+  currency: 3,
+  country: 4,
+  mcc: 5,
+  channel: 6,
+  status: 7,
+  deviceId: 8,
+  ip: 9,
+  amountMinor: 10,
+  occurredAt: 11,
+  latitude: 12,
+  longitude: 13,
+} as const;
+
+const FIELD_NAMES = Object.keys(FIELD).map((name) => Buffer.from(name, 'ascii'));
+const FIRST_NUMBER = FIELD.amountMinor;
+const bit = (field: number) => 1 << field;
+const REQUIRED =
+  bit(FIELD.paymentId) |
+  bit(FIELD.cardId) |
+  bit(FIELD.merchantId) |
+  bit(FIELD.currency) |
+  bit(FIELD.amountMinor) |
+  bit(FIELD.occurredAt);
+const PLACE = bit(FIELD.latitude) | bit(FIELD.longitude);
+const { maxIdBytes, maxAmountMinor, minOccurredAt, maxOccurredAt } = PAYMENT_LIMITS;
+
+const QUOTE = 0x22;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN = 0x7b;
+const CLOSE = 0x7d;
+const BACKSLASH = 0x5c;
+const MINUS = 0x2d;
+const POINT = 0x2e;
+const ZERO = 0x30;
+const DELETE = 0x7f;
+
+/** A float holds every whole number of 15 digits and every power of ten to 22, so their quotient is rounded once, as JSON.parse does (Clinger 1990). */
+const MAX_DIGITS = 15;
+/** Up to here a number costs one short string: coordinates out of a computation often have 17 digits. */
+const MAX_SLOW_DIGITS = 32;
+const POWER_OF_TEN = Float64Array.from({ length: MAX_DIGITS + 1 }, (_, exponent) => 10 ** exponent);
+
+/** Field by name length and last letter; no two fields share both. */
+const BY_LENGTH_AND_LAST = new Int8Array(16 * 32).fill(-1);
+FIELD_NAMES.forEach((name, field) => {
+  const place = (name.length << 5) | (name[name.length - 1] & 31);
+  if (BY_LENGTH_AND_LAST[place] >= 0) throw new Error(`field names collide at ${name}`);
+  BY_LENGTH_AND_LAST[place] = field;
+});
+
+const asciiTexts = (texts: readonly string[]) => texts.map((text) => Buffer.from(text, 'ascii'));
+const CHANNEL_TEXTS = asciiTexts(CHANNELS);
+const STATUS_TEXTS = asciiTexts(PAYMENT_STATUSES);
+
+/** One payment as places and numbers, reused from message to message. Texts lie in the bytes that `read` was given. */
+export class PaymentScan {
+  readonly start = new Int32Array(FIRST_NUMBER);
+  readonly length = new Int32Array(FIRST_NUMBER);
+  /** By field number. Without -0. */
+  readonly number = new Float64Array(FIELD_NAMES.length);
+  /** Bits of the fields that are there. */
+  private present = 0;
+
+  has(field: number): boolean {
+    return (this.present & bit(field)) !== 0;
+  }
+
+  /** Reads `bytes[start, end)`. False: not sure that it is a payment, ask the strict path. */
+  read(bytes: Buffer, start: number, end: number): boolean {
+    this.present = 0;
+    let at = skipBlanks(bytes, start, end);
+    if (at >= end || bytes[at] !== OPEN) return false;
+    for (;;) {
+      at = skipBlanks(bytes, at + 1, end);
+      if (at >= end || bytes[at] !== QUOTE) return false;
+      const nameEnd = textEnd(bytes, at + 1, end);
+      if (nameEnd < 0) return false;
+      const field = fieldAt(bytes, at + 1, nameEnd);
+      at = skipBlanks(bytes, nameEnd + 1, end);
+      if (at >= end || bytes[at] !== COLON) return false;
+      at = this.readValue(field, bytes, skipBlanks(bytes, at + 1, end), end);
+      if (at < 0) return false;
+      at = skipBlanks(bytes, at, end);
+      if (at >= end) return false;
+      if (bytes[at] === COMMA) continue;
+      return bytes[at] === CLOSE && skipBlanks(bytes, at + 1, end) === end && this.isPlainlyValid(bytes);
+    }
+  }
+
+  /** Reads the value at `at`; returns where it ends, or -1. A field that comes twice keeps its last value, as in JSON.parse. */
+  private readValue(field: number, bytes: Buffer, at: number, end: number): number {
+    if (at >= end) return -1;
+    const first = bytes[at];
+    if (first === QUOTE) {
+      const close = textEnd(bytes, at + 1, end);
+      if (close < 0 || field >= FIRST_NUMBER) return -1;
+      if (field >= 0) {
+        this.start[field] = at + 1;
+        this.length[field] = close - at - 1;
+        this.present |= bit(field);
+      }
+      return close + 1;
+    }
+    if (first === MINUS || isDigit(first)) {
+      return field >= 0 && field < FIRST_NUMBER ? -1 : this.readNumber(field, bytes, at, end);
+    }
+    if (field >= 0) {
+      // Null in an optional field says that it is absent; in a required one the check at the end finds it missing.
+      this.present &= ~bit(field);
+      return spells(bytes, at, end, 'null');
+    }
+    const word = first === 0x74 ? 'true' : first === 0x66 ? 'false' : 'null';
+    return spells(bytes, at, end, word);
+  }
+
+  /** Reads digits with an optional sign and fraction; a number with an exponent is declined. */
+  private readNumber(field: number, bytes: Buffer, start: number, end: number): number {
+    let at = start;
+    const negative = bytes[at] === MINUS;
+    if (negative) at += 1;
+    const firstDigit = at;
+    let value = 0;
+    while (at < end && isDigit(bytes[at])) value = value * 10 + bytes[at++] - ZERO;
+    let digits = at - firstDigit;
+    if (digits === 0 || (digits > 1 && bytes[firstDigit] === ZERO)) return -1;
+    let decimals = 0;
+    if (at < end && bytes[at] === POINT) {
+      const firstDecimal = ++at;
+      while (at < end && isDigit(bytes[at])) value = value * 10 + bytes[at++] - ZERO;
+      decimals = at - firstDecimal;
+      if (decimals === 0) return -1;
+      digits += decimals;
+    }
+    if (at < end && (bytes[at] | 0x20) === 0x65) return -1;
+    if (field < 0) return at;
+    if (digits <= MAX_DIGITS) value /= POWER_OF_TEN[decimals];
+    else if (digits <= MAX_SLOW_DIGITS) value = Math.abs(Number(asciiText(bytes, start, at)));
+    else return -1;
+    this.number[field] = negative && value !== 0 ? -value : value;
+    this.present |= bit(field);
+    return at;
+  }
+
+  /** True where nothing is left for the strict path to refuse, and no card number to tokenise. */
+  private isPlainlyValid(bytes: Buffer): boolean {
+    const { number, start, length, present } = this;
+    if ((present & REQUIRED) !== REQUIRED) return false;
+    if (!this.isId(FIELD.paymentId) || !this.isId(FIELD.cardId) || !this.isId(FIELD.merchantId)) return false;
+    if (isCardNumber(bytes, start[FIELD.cardId], length[FIELD.cardId])) return false;
+    const amountMinor = number[FIELD.amountMinor];
+    if (!(amountMinor >= 0 && amountMinor <= maxAmountMinor && Number.isInteger(amountMinor))) return false;
+    const occurredAt = number[FIELD.occurredAt];
+    if (!(occurredAt >= minOccurredAt && occurredAt <= maxOccurredAt && Number.isInteger(occurredAt))) return false;
+    if (!this.isCapitals(FIELD.currency, bytes, 3)) return false;
+    if (this.has(FIELD.country) && !this.isCapitals(FIELD.country, bytes, 2)) return false;
+    if (this.has(FIELD.mcc) && !this.isDigits(FIELD.mcc, bytes, 4)) return false;
+    if (this.has(FIELD.channel) && !this.isOneOf(FIELD.channel, bytes, CHANNEL_TEXTS)) return false;
+    if (this.has(FIELD.status) && !this.isOneOf(FIELD.status, bytes, STATUS_TEXTS)) return false;
+    if (this.has(FIELD.deviceId) && !this.isId(FIELD.deviceId)) return false;
+    if (this.has(FIELD.ip) && !this.isAddress(bytes)) return false;
+    const place = present & PLACE;
+    if (place === 0) return true;
+    return place === PLACE && Math.abs(number[FIELD.latitude]) <= 90 && Math.abs(number[FIELD.longitude]) <= 180;
+  }
+
+  private isId(field: number): boolean {
+    const length = this.length[field];
+    return length > 0 && length <= maxIdBytes;
+  }
+
+  private isCapitals(field: number, bytes: Uint8Array, length: number): boolean {
+    if (this.length[field] !== length) return false;
+    for (let i = this.start[field], end = i + length; i < end; i++)
+      if (bytes[i] < 0x41 || bytes[i] > 0x5a) return false;
+    return true;
+  }
+
+  private isDigits(field: number, bytes: Uint8Array, length: number): boolean {
+    if (this.length[field] !== length) return false;
+    for (let i = this.start[field], end = i + length; i < end; i++) if (!isDigit(bytes[i])) return false;
+    return true;
+  }
+
+  private isOneOf(field: number, bytes: Uint8Array, texts: readonly Uint8Array[]): boolean {
+    const start = this.start[field];
+    const length = this.length[field];
+    for (let i = 0; i < texts.length; i++) {
+      if (texts[i].length === length && sameBytes(bytes, start, texts[i])) return true;
+    }
+    return false;
+  }
+
+  /** IPv4 by hand; what it does not know (IPv6) costs one short string. */
+  private isAddress(bytes: Buffer): boolean {
+    const start = this.start[FIELD.ip];
+    const length = this.length[FIELD.ip];
+    if (isPlainIpv4(bytes, start, start + length)) return true;
+    if (length > maxIdBytes) return false;
+    return isIP(asciiText(bytes, start, start + length)) !== 0;
+  }
+}
+
+function isDigit(byte: number): boolean {
+  return byte >= 0x30 && byte <= 0x39;
+}
+
+/** A short text as a string; callers have bounded it. */
+function asciiText(bytes: Buffer, start: number, end: number): string {
+  return bytes.toString('latin1', start, end);
+}
+
+/** Four groups of one to three digits up to 255 without leading zeros. */
+function isPlainIpv4(bytes: Uint8Array, start: number, end: number): boolean {
+  let groups = 0;
+  let at = start;
+  for (;;) {
+    const groupStart = at;
+    let value = 0;
+    while (at < end && isDigit(bytes[at])) value = value * 10 + bytes[at++] - ZERO;
+    const digits = at - groupStart;
+    if (digits === 0 || digits > 3 || value > 255 || (digits > 1 && bytes[groupStart] === ZERO)) return false;
+    groups += 1;
+    if (at === end) return groups === 4;
+    if (bytes[at] !== POINT) return false;
+    at += 1;
+  }
+}
+
+function skipBlanks(bytes: Uint8Array, start: number, end: number): number {
+  let at = start;
+  while (at < end) {
+    const byte = bytes[at];
+    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) break;
+    at += 1;
+  }
+  return at;
+}
+
+/** Where the closing quote is, or -1 where the text is cut off or not printable ASCII without escapes. */
+function textEnd(bytes: Uint8Array, start: number, end: number): number {
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at];
+    if (byte === QUOTE) return at;
+    if (byte < 0x20 || byte >= DELETE || byte === BACKSLASH) return -1;
+  }
+  return -1;
+}
+
+/** The field whose name lies in `bytes[start, end)`, or -1 for one we do not know. */
+function fieldAt(bytes: Uint8Array, start: number, end: number): number {
+  const length = end - start;
+  if (length < 2 || length > 15) return -1;
+  const field = BY_LENGTH_AND_LAST[(length << 5) | (bytes[end - 1] & 31)];
+  return field >= 0 && sameBytes(bytes, start, FIELD_NAMES[field]) ? field : -1;
+}
+
+/** Whether `bytes` at `start` are those of `text`. The caller has compared the lengths. */
+function sameBytes(bytes: Uint8Array, start: number, text: Uint8Array): boolean {
+  for (let i = 0; i < text.length; i++) if (bytes[start + i] !== text[i]) return false;
+  return true;
+}
+
+/** Where the word at `at` ends, or -1 where another stands there. */
+function spells(bytes: Uint8Array, at: number, end: number, word: string): number {
+  if (at + word.length > end) return -1;
+  for (let i = 0; i < word.length; i++) if (bytes[at + i] !== word.charCodeAt(i)) return -1;
+  return at + word.length;
+}

@@ -1,0 +1,172 @@
+/** The directory snapshot store keeps the contract; beside it: what a crash leaves, and RocksDB's own snapshots. */
+import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+import { afterAll, beforeEach, describe, expect, it } from 'vitest';
+import { directorySnapshotStore } from '../../src/adapters/object-storage/directory-snapshot-store.js';
+import { rocksDbStateStore } from '../../src/adapters/rocksdb/rocksdb-state-store.js';
+import { CorruptDataError } from '../../src/stream/errors.js';
+import { describeSnapshotStore } from './snapshot-store.contract.js';
+
+const bases: string[] = [];
+afterAll(async () => {
+  for (const base of bases) await rm(base, { recursive: true, force: true });
+});
+
+async function newBase(): Promise<string> {
+  const base = await mkdtemp(path.join(tmpdir(), 'snapshots-'));
+  bases.push(base);
+  return base;
+}
+
+const taskDirectory = (root: string, task: string): string => path.join(root, encodeURIComponent(task));
+
+async function writeFiles(directory: string, files: Record<string, string>): Promise<void> {
+  await mkdir(directory, { recursive: true });
+  for (const [name, content] of Object.entries(files)) await writeFile(path.join(directory, name), content);
+}
+
+async function onlyManifest(root: string, task: string): Promise<string> {
+  const directory = path.join(taskDirectory(root, task), 'snapshots');
+  const [name, ...others] = await readdir(directory);
+  if (name === undefined || others.length > 0) throw new Error(`expected one manifest, found ${[name, ...others]}`);
+  return path.join(directory, name);
+}
+
+describeSnapshotStore('directory', async () => {
+  const base = await newBase();
+  const root = path.join(base, 'kept');
+  let made = 0;
+  return {
+    store: directorySnapshotStore({ directory: root }),
+    newDirectory: () => path.join(base, `directory-${made++}`),
+    write: writeFiles,
+    read: async (directory) => {
+      const names = await readdir(directory);
+      return Object.fromEntries(
+        await Promise.all(names.map(async (name) => [name, await readFile(path.join(directory, name), 'utf8')])),
+      );
+    },
+    spoil: async (task, id, file, content) => {
+      const manifests = path.join(taskDirectory(root, task), 'snapshots');
+      const name = (await readdir(manifests)).find((n) => n.endsWith(`-${encodeURIComponent(id)}.manifest`));
+      const manifest = JSON.parse((await readFile(path.join(manifests, String(name)), 'utf8')).split('\n')[0] ?? '');
+      const { sha256 } = manifest.files.find((f: { name: string }) => f.name === file);
+      const kept = path.join(taskDirectory(root, task), 'contents', sha256);
+      if (content === null) await rm(kept);
+      else await writeFile(kept, content);
+    },
+    keptBytes: async (task) => {
+      const contents = path.join(taskDirectory(root, task), 'contents');
+      const sizes = await Promise.all(
+        (await readdir(contents)).map(async (n) => (await stat(path.join(contents, n))).size),
+      );
+      return sizes.reduce((sum, size) => sum + size, 0);
+    },
+  };
+});
+
+describe('the directory snapshot store', () => {
+  let base = '';
+  let root = '';
+  beforeEach(async () => {
+    base = await newBase();
+    root = path.join(base, 'kept');
+  });
+
+  it('does not read a file again that it knows by name, size, inode and time', async () => {
+    const store = directorySnapshotStore({ directory: root });
+    const source = path.join(base, 'source');
+    await writeFiles(source, { '000012.sst': 'a'.repeat(100) });
+    await store.put('task', '1', source);
+    const file = path.join(source, '000012.sst');
+    const { atime, mtime } = await stat(file);
+    await utimes(file, atime, new Date(Math.floor(mtime.getTime() / 1000) * 1000));
+    await store.put('task', '2', source);
+    // Changed in place with its time put back: only a store that trusts the origin takes it for the known one.
+    const known = await stat(file);
+    await writeFile(file, 'b'.repeat(100));
+    await utimes(file, known.atime, known.mtime);
+    expect((await store.put('task', '3', source)).newBytes).toBe(0);
+  });
+
+  it('sends a file of the same name, size and time whose inode is another', async () => {
+    const store = directorySnapshotStore({ directory: root });
+    const source = path.join(base, 'source');
+    await writeFiles(source, { '000012.sst': 'a'.repeat(100), other: 'b'.repeat(100) });
+    const [file, other] = [path.join(source, '000012.sst'), path.join(source, 'other')];
+    for (const one of [file, other]) await utimes(one, 1_000, 1_000);
+    await store.put('task', '1', source);
+    await rename(other, file);
+    await store.put('task', '2', source);
+    const target = path.join(base, 'restored');
+    await store.restore('task', '2', target);
+    expect(await readFile(path.join(target, '000012.sst'), 'utf8')).toBe('b'.repeat(100));
+  });
+
+  it('refuses a manifest that was changed, names it, and still lists and deletes', async () => {
+    const store = directorySnapshotStore({ directory: root });
+    await writeFiles(path.join(base, 'source'), { f: 'x' });
+    await store.put('task', '1', path.join(base, 'source'));
+    const manifest = await onlyManifest(root, 'task');
+    await writeFile(manifest, (await readFile(manifest, 'utf8')).replace('"sizeBytes":1', '"sizeBytes":2'));
+    const refused = store.restore('task', '1', path.join(base, 'restored'));
+    await expect(refused).rejects.toBeInstanceOf(CorruptDataError);
+    await expect(refused).rejects.toThrow(manifest);
+    expect(await store.list('task')).toEqual(['1']);
+    await store.delete('task', '1');
+    expect(await store.list('task')).toEqual([]);
+  });
+
+  it('does not see a snapshot whose put a crash cut short, and clears what it left', async () => {
+    const store = directorySnapshotStore({ directory: root });
+    await writeFiles(path.join(base, 'source'), { f: 'x'.repeat(50) });
+    await store.put('task', '1', path.join(base, 'source'));
+    const manifest = await onlyManifest(root, 'task');
+    await rename(manifest, `${manifest}.tmp`); // the moment before the rename
+    await writeFile(path.join(root, 'task', 'contents', 'sending-1.tmp'), 'half');
+    expect(await store.list('task')).toEqual([]);
+    await store.put('task', '1', path.join(base, 'source'));
+    expect(await store.list('task')).toEqual(['1']);
+    await store.delete('task', '1');
+    expect(await readdir(path.join(root, 'task', 'contents'))).toEqual([]);
+  });
+
+  it('says what to do where the directory cannot be written to', async () => {
+    await writeFile(path.join(base, 'a-file'), '');
+    await writeFiles(path.join(base, 'source'), { f: 'x' });
+    const store = directorySnapshotStore({ directory: path.join(base, 'a-file') });
+    await expect(store.put('task', '1', path.join(base, 'source'))).rejects.toMatchObject({
+      code: 'snapshot-store-failed',
+    });
+  });
+
+  it('carries a RocksDB store to another directory, and sends only new table files the second time', async () => {
+    const snapshots = directorySnapshotStore({ directory: root });
+    const open = rocksDbStateStore({ writeBufferBytes: 256 * 1024, snapshotFlushBytes: 0 });
+    const store = await open(path.join(base, 'task-0'));
+    const key = (i: number) => Buffer.from(`key-${String(i).padStart(5, '0')}`);
+    const fill = (from: number) =>
+      store.writeBatch(Array.from({ length: 2_000 }, (_, i) => ({ key: key(from + i), value: Buffer.alloc(400, i) })));
+    await fill(0);
+    await store.snapshot(path.join(base, 'staging-1'));
+    const first = await snapshots.put('task-0', '1', path.join(base, 'staging-1'));
+    await rm(path.join(base, 'staging-1'), { recursive: true });
+    await store.writeBatch([{ key: key(0), value: Buffer.from('changed') }]);
+    await store.snapshot(path.join(base, 'staging-2'));
+    const second = await snapshots.put('task-0', '2', path.join(base, 'staging-2'));
+    await store.close();
+    expect(first.newBytes).toBe(first.sizeBytes);
+    expect(second.newBytes).toBeLessThan(second.sizeBytes / 4);
+    for (const [id, length] of [
+      ['1', 400],
+      ['2', 7],
+    ] as const) {
+      await snapshots.restore('task-0', id, path.join(base, `restored-${id}`));
+      const copy = await open(path.join(base, `restored-${id}`));
+      const values = await copy.getMany(Array.from({ length: 2_000 }, (_, i) => key(i)));
+      await copy.close();
+      expect(values.every((value, i) => value?.length === (i === 0 ? length : 400))).toBe(true);
+    }
+  });
+});

@@ -1,0 +1,80 @@
+/** Builds payment batches by hand for the tests of rules and alerts: no decoder, no features, only the columns named. */
+import type { PatternFinding } from '../../../src/fraud/alerts/alert.js';
+import type { Payment } from '../../../src/fraud/payments/payment.js';
+import { FINDING, PaymentBatch } from '../../../src/fraud/payments/payment-batch.js';
+
+export interface RowSpec {
+  readonly payment?: Partial<Record<keyof Payment, unknown>>;
+  readonly offset?: number;
+  readonly score?: number;
+  readonly merchantRisk?: number;
+  readonly riskSource?: number;
+  readonly degraded?: boolean;
+  readonly late?: boolean;
+  readonly travelSpeedKmh?: number;
+  readonly features?: readonly number[];
+  readonly found?: readonly PatternFinding[];
+}
+
+export const aPayment = {
+  paymentId: 'p-1',
+  cardId: 'card-1',
+  merchantId: 'm-1',
+  amountMinor: 45_000,
+  currency: 'EUR',
+  occurredAt: Date.UTC(2026, 0, 5, 12),
+};
+
+const BITS = {
+  'card-testing': FINDING.cardTesting,
+  'velocity-burst': FINDING.velocityBurst,
+  'impossible-travel': FINDING.impossibleTravel,
+} as const;
+
+export function paymentRows(specs: readonly RowSpec[], options: { capacity?: number; featureCount?: number } = {}) {
+  const featureCount = options.featureCount ?? 2;
+  const batch = new PaymentBatch(options.capacity ?? Math.max(specs.length, 1), featureCount);
+  const { records } = batch;
+  const texts = specs.map(({ payment }) => Buffer.from(JSON.stringify({ ...aPayment, ...payment })));
+  records.bytes = Buffer.concat(texts);
+  let start = 0;
+  specs.forEach((spec, row) => {
+    const payment = { ...aPayment, ...spec.payment } as typeof aPayment;
+    records.valueStart[row] = start;
+    records.valueLength[row] = texts[row].length;
+    records.keyLength[row] = -1;
+    records.offset[row] = spec.offset ?? 100 + row;
+    records.timestampMs[row] = payment.occurredAt + 7;
+    start += texts[row].length;
+    batch.recordIndex[row] = row;
+    batch.eventTimeMs[row] = payment.occurredAt;
+    batch.inSide[row] = 1;
+    batch.keyStart[row] = batch.addSideText(payment.cardId);
+    batch.keyLength[row] = batch.sideLength - batch.keyStart[row];
+    batch.amountMinor[row] = payment.amountMinor;
+    batch.score[row] = spec.score ?? 0.01;
+    batch.merchantRisk[row] = spec.merchantRisk ?? 0.1;
+    batch.riskSource[row] = spec.riskSource ?? 1;
+    batch.degraded[row] = spec.degraded ? 1 : 0;
+    batch.late[row] = spec.late ? 1 : 0;
+    batch.travelSpeedKmh[row] = spec.travelSpeedKmh ?? 0;
+    batch.features.set(spec.features ?? new Array(featureCount).fill(0), row * featureCount);
+    for (const finding of spec.found ?? []) batch.findings[row] |= BITS[finding.pattern];
+    if (spec.found !== undefined) batch.matches.set(row, [...spec.found]);
+  });
+  records.count = specs.length;
+  batch.count = specs.length;
+  return batch;
+}
+
+export const cardTestingFound: Extract<PatternFinding, { pattern: 'card-testing' }> = {
+  pattern: 'card-testing',
+  smallCount: 4,
+  startedAt: aPayment.occurredAt - 240_000,
+  completed: true,
+  matched: [500, 100, 200, 150].map((amountMinor, i) => ({
+    occurredAt: aPayment.occurredAt - 240_000 + i * 60_000,
+    amountMinor,
+    sourceOffset: 10 + i,
+  })),
+};
