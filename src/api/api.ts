@@ -21,7 +21,7 @@ import { API_PARTS, type ApiParts } from './parts.js';
 import { addSecurityHeaders, setSecurityHeaders } from './security-headers.js';
 import { validationPipe } from './validation.js';
 
-export type { ApiParts, PipelineStatusSource } from './parts.js';
+export type { ApiParts } from './parts.js';
 
 /** No route takes a body yet; what comes is refused beyond this. */
 const BODY_LIMIT_BYTES = 64 * 1024;

@@ -3,6 +3,7 @@
  * topic that they came from, byte for byte. Neighbour: `dead-letter-reading.ts` reads them.
  */
 import { cleanText, clip } from '../app/terminal/text.js';
+import { OffsetOutOfRangeError } from '../stream/errors.js';
 import type { LogBackend, RecordWriter } from '../stream/ports.js';
 import type { OutputRecord } from '../stream/records.js';
 import {
@@ -94,9 +95,11 @@ async function list(action: Action): Promise<number> {
   }
   const total = [...byCode.values()].reduce((sum, count) => sum + count, 0);
   const reasons = [...byCode].sort((a, b) => b[1] - a[1]).map(([code, count]) => `${code} ${count}`);
-  print(total === 0 ? 'no dead letters' : `${total} dead letters (${reasons.join(', ')}), ${newest.length} shown`);
+  print(total === 0 ? 'no dead letters' : `${counted(total)} (${reasons.join(', ')}), ${newest.length} shown`);
   return 0;
 }
+
+const counted = (count: number): string => (count === 1 ? '1 dead letter' : `${count} dead letters`);
 
 const newestOf = (letters: readonly DeadLetter[], count: number): DeadLetter[] =>
   [...letters].sort((a, b) => a.refusedAt - b.refusedAt).slice(-count);
@@ -135,8 +138,13 @@ async function lettersAt({ backend, invocation, surroundings, places }: Action):
   return letters;
 }
 
-async function firstOf<T>(items: AsyncGenerator<T>): Promise<T | null> {
-  for await (const item of items) return item;
+/** The first one; null where there is none, or where the offset asked for is outside of the log. */
+async function firstOf(letters: AsyncGenerator<DeadLetter>): Promise<DeadLetter | null> {
+  try {
+    for await (const letter of letters) return letter;
+  } catch (error) {
+    if (!(error instanceof OffsetOutOfRangeError)) throw error;
+  }
   return null;
 }
 
@@ -166,7 +174,7 @@ async function replay(action: Action): Promise<number> {
     replayed += await send(writer, waiting);
   } finally {
     await writer?.close();
-    surroundings.print(`${replayed} dead letters ${dryRun ? 'would be ' : ''}put back into their topic`);
+    surroundings.print(`${counted(replayed)} ${dryRun ? 'would be ' : ''}put back into their topic`);
     if (homeless > 0) surroundings.print(`${homeless} left: their headers do not say where they came from`);
   }
   return homeless > 0 || surroundings.signal.aborted ? 1 : 0;

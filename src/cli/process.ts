@@ -1,6 +1,7 @@
 /** Owns the entry of the command `fraud`: hands the real process to `main.ts`. Neighbour: `bin/fraud.js` starts it. */
 import { readFileSync } from 'node:fs';
 import { openBackend } from '../app/backend.js';
+import { VERSION } from '../app/version.js';
 import { systemClock } from '../stream/runtime/system-clock.js';
 import { runCommandLine } from './main.js';
 
@@ -30,9 +31,6 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   throw error;
 });
 
-const packageFile = new URL('../../../package.json', import.meta.url);
-const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string };
-
 process.exitCode = await runCommandLine(
   process.argv.slice(2),
   {
@@ -43,9 +41,10 @@ process.exitCode = await runCommandLine(
     print: (line) => process.stdout.write(`${line}\n`),
     tell: (line) => process.stderr.write(`${line}\n`),
     screen: process.stderr.isTTY ? process.stderr : null,
-    columns: process.stdout.columns || 80,
+    // Whoever reads a pipe wants whole lines.
+    columns: process.stdout.columns || 1_000,
     readFile,
     openBackend,
   },
-  version,
+  VERSION,
 );

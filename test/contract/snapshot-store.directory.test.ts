@@ -90,6 +90,21 @@ describe('the directory snapshot store', () => {
     expect((await store.put('task', '3', source)).newBytes).toBe(0);
   });
 
+  it('sends a known file again when its kept content was lost or cut', async () => {
+    const store = directorySnapshotStore({ directory: root });
+    const source = path.join(base, 'source');
+    await writeFiles(source, { lost: 'a'.repeat(100), cut: 'b'.repeat(100), sound: 'c'.repeat(100) });
+    await store.put('task', '1', source);
+    const contents = path.join(root, 'task', 'contents');
+    for (const name of await readdir(contents)) {
+      const first = (await readFile(path.join(contents, name), 'utf8'))[0];
+      if (first === 'a') await rm(path.join(contents, name));
+      if (first === 'b') await writeFile(path.join(contents, name), 'bb');
+    }
+    expect((await store.put('task', '2', source)).newBytes).toBe(200);
+    await store.restore('task', '2', path.join(base, 'restored'));
+  });
+
   it('sends a file of the same name, size and time whose inode is another', async () => {
     const store = directorySnapshotStore({ directory: root });
     const source = path.join(base, 'source');

@@ -1,7 +1,9 @@
 /** The RocksDB store keeps the contract; beside it what only it can promise: kill -9, locks, damage, threads. */
 import {
+  appendFile,
   copyFile,
   cp,
+  mkdir,
   mkdtemp,
   open as openFile,
   readdir,
@@ -16,7 +18,7 @@ import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { opensWhole } from '../../src/adapters/rocksdb/live-copy.js';
+import { copyLive, opensWhole } from '../../src/adapters/rocksdb/live-copy.js';
 import { rocksDbStateStore } from '../../src/adapters/rocksdb/rocksdb-state-store.js';
 import { CorruptDataError } from '../../src/stream/errors.js';
 import type { StateStore } from '../../src/stream/ports.js';
@@ -167,6 +169,34 @@ describe('the RocksDB store', () => {
       await writer;
     }
     expect(written).toBeGreaterThan(20_000);
+  });
+
+  it.each([
+    ['the set of tables', ' 12:4[1 .. 2]\n', ' 12:4[1 .. 2]\n 13:0[3 .. 4]\n', ''],
+    ['the manifest', ' 12:4[1 .. 2]\n', ' 12:4[1 .. 2]\n', 'more'],
+  ])('drops a live copy if %s changed while it was made', async (_, before, after, appended) => {
+    const [source, target] = [path.join(base, 'source'), path.join(base, 'target')];
+    await Promise.all([mkdir(source), mkdir(target)]);
+    const files = {
+      CURRENT: 'MANIFEST-000005\n',
+      'MANIFEST-000005': 'edits',
+      '000012.sst': 'four',
+      '000014.log': 'log',
+    };
+    for (const [name, content] of Object.entries(files)) await writeFile(path.join(source, name), content);
+    const answers = [before, '4', after, '4'];
+    const native = {
+      getProperty: async () => {
+        if (answers.length === 2) await appendFile(path.join(source, 'MANIFEST-000005'), appended);
+        return answers.shift() ?? null;
+      },
+    };
+    expect(await copyLive(native, source, target)).toBe(false);
+    expect(await readdir(target)).toEqual([]);
+    answers.push(after, '4', after, '4');
+    await appendFile(path.join(source, '000013.sst'), '');
+    expect(await copyLive({ getProperty: async () => answers.shift() ?? null }, source, target)).toBe(true);
+    expect((await readdir(target)).sort()).toEqual(expect.arrayContaining(Object.keys(files).sort()));
   });
 
   it('keeps no copy that lacks a table, and leaves no trace of having looked', async () => {

@@ -108,7 +108,7 @@ describe('record batches', () => {
   it('never take more bytes than the bound says', () => {
     fc.assert(
       fc.property(fc.array(anyRecord, { minLength: 1, maxLength: 20 }), (records) => {
-        const bound = records.reduce((size, record) => size + boundOfRecord(record), AT.records);
+        const bound = records.reduce<number>((size, record) => size + boundOfRecord(record), AT.records);
         expect(encodeBatch(records, 0, records.length, plain).length).toBeLessThanOrEqual(bound);
       }),
     );

@@ -8,21 +8,11 @@ import type { Assignment, Clock, LogBackend, RecordWriter, StartPosition } from 
 import { CommitQueue, type Placement } from './commit-queue.js';
 import { compactPartition, wantsCompaction } from './compaction.js';
 import { EmbeddedEpochLog } from './epoch-log.js';
+import { EMPTY_HEAD, headKey, readHead } from './partition-store.js';
 import { placeRecords } from './placing.js';
 import { EmbeddedReader } from './reader.js';
 import { applyRetention, Fullness } from './retention.js';
-import {
-  EMPTY_HEAD,
-  headKey,
-  type LogStore,
-  logFull,
-  openStore,
-  readHead,
-  readTopic,
-  refresh,
-  requirePartition,
-  requireTopic,
-} from './store.js';
+import { type LogStore, logFull, openStore, readTopic, refresh, requirePartition, requireTopic } from './store.js';
 import { EmbeddedTopicAdmin } from './topics.js';
 import { WakeUps } from './wake-up.js';
 

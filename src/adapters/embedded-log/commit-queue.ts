@@ -13,17 +13,8 @@
  */
 import { CommitDoubtfulError, FencedError, StreamError } from '../../stream/errors.js';
 import type { PackedBlock } from './block.js';
-import {
-  blockKey,
-  fullError,
-  type Head,
-  headKey,
-  type LogStore,
-  messageOf,
-  putHead,
-  readHead,
-  refresh,
-} from './store.js';
+import { blockKey, type Head, headKey, putBlock, putHead, readHead } from './partition-store.js';
+import { fullError, type LogStore, messageOf, refresh } from './store.js';
 
 /** Blocks bound for one partition. */
 export interface Placement {
@@ -241,7 +232,7 @@ export class CommitQueue {
     for (const [index, { topicId, partition, blocks }] of plan.append.placements.entries()) {
       let base = plan.placed[index].first;
       for (const { bytes, span } of blocks) {
-        this.store.blocks.put(blockKey(topicId, partition, base), bytes);
+        putBlock(this.store, blockKey(topicId, partition, base), bytes);
         base += span;
       }
     }

@@ -6,7 +6,8 @@
  * reader has had its chance to see it.
  */
 import { BlockCursor, rewriteBlock } from './block.js';
-import { baseOffsetOf, blockKey, headKey, type LogStore, putHead, readHead, refresh, writeNow } from './store.js';
+import { baseOffsetOf, blockKey, headKey, putBlock, putHead, readHead, removeBlock } from './partition-store.js';
+import { type LogStore, refresh, writeNow } from './store.js';
 
 const TOMBSTONE_KEPT_MS = 24 * 60 * 60 * 1000;
 /** Never compacted below this size: not worth a transaction. */
@@ -69,8 +70,8 @@ function rewrite(
     const block = store.blocks.getBinary(blockKey(topicId, partition, base));
     if (!head || !block) return;
     const rewritten = rewriteBlock(Buffer.from(block), base, keep);
-    if (rewritten) store.blocks.put(blockKey(topicId, partition, base), rewritten);
-    else store.blocks.remove(blockKey(topicId, partition, base));
+    if (rewritten) putBlock(store, blockKey(topicId, partition, base), rewritten);
+    else removeBlock(store, blockKey(topicId, partition, base));
     const sizeBytes = head.sizeBytes - block.length + (rewritten?.length ?? 0);
     putHead(store, key, { ...head, version: head.version + 1, sizeBytes });
   });

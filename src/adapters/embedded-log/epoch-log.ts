@@ -8,19 +8,10 @@ import { OffsetOutOfRangeError, StreamError } from '../../stream/errors.js';
 import type { Clock, CommitReceipt, EpochLog, EpochWrites } from '../../stream/ports.js';
 import { BlockCursor, packBlocks } from './block.js';
 import type { CommitQueue, Placement } from './commit-queue.js';
+import { blockHolding, type Head, headKey, putHead, readHead } from './partition-store.js';
 import { checkSize, placeRecords } from './placing.js';
 import { deleteBlocksBefore } from './retention.js';
-import {
-  blockHolding,
-  type Head,
-  headKey,
-  type LogStore,
-  putHead,
-  readHead,
-  refresh,
-  type TopicMeta,
-  writeNow,
-} from './store.js';
+import { type LogStore, refresh, type TopicMeta, writeNow } from './store.js';
 
 /** Larger deltas are cut by the core; one chunk is one LMDB value's worth of copying at a time. */
 export const MAX_STATE_LOG_RECORD_BYTES = 4 * 1024 * 1024;

@@ -8,16 +8,8 @@ import { OffsetOutOfRangeError, StreamError } from '../../stream/errors.js';
 import type { PartitionReader } from '../../stream/ports.js';
 import type { RecordBatch } from '../../stream/records.js';
 import { BlockCursor, spanOf } from './block.js';
-import {
-  blockFrom,
-  blockHolding,
-  type Head,
-  headKey,
-  type LogStore,
-  readHead,
-  refresh,
-  type StoredBlock,
-} from './store.js';
+import { blockFrom, blockHolding, type Head, headKey, readHead, type StoredBlock } from './partition-store.js';
+import { type LogStore, refresh } from './store.js';
 import type { WakeUps } from './wake-up.js';
 
 /** Small blocks are gathered into one buffer up to this size, so that a batch is not as small as they are. */

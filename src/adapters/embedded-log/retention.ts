@@ -6,18 +6,18 @@
  * Age is counted from the append, not from the record's own time: replayed payments of past years are not old.
  */
 import type { Clock } from '../../stream/ports.js';
-import { appendedAtOf, spanOf } from './block.js';
 import {
-  baseOffsetOf,
+  type BlockFacts,
   blockKey,
   decodeHead,
   type Head,
   headKey,
-  type LogStore,
+  oldestBlocks,
   putHead,
   readHead,
-  writeNow,
-} from './store.js';
+  removeBlock,
+} from './partition-store.js';
+import { type LogStore, writeNow } from './store.js';
 
 /** Blocks deleted in one transaction at most: it blocks the thread and the write lock for some ms. */
 const BLOCKS_A_TRANSACTION = 128;
@@ -37,7 +37,7 @@ export async function applyRetention(
 ): Promise<void> {
   const oldest = nowMs - limits.retentionMs;
   await deleteOldest(store, topicId, partition, (head, block) => {
-    if (head.stateLog === 1 || block.next >= head.end) return false;
+    if (head.stateLog === 1 || block.base + block.span >= head.end) return false;
     return head.sizeBytes > limits.retentionBytes || block.appendedAtMs < oldest;
   });
 }
@@ -49,12 +49,7 @@ export async function deleteBlocksBefore(
   partition: number,
   offset: number,
 ): Promise<void> {
-  await deleteOldest(store, topicId, partition, (head, block) => block.next <= offset && block.next <= head.end);
-}
-
-interface BlockFacts {
-  readonly next: number;
-  readonly appendedAtMs: number;
+  await deleteOldest(store, topicId, partition, (_head, block) => block.base + block.span <= offset);
 }
 
 async function deleteOldest(
@@ -70,20 +65,11 @@ async function deleteOldest(
       if (!before) return 0;
       let head = before;
       let count = 0;
-      const range = {
-        start: blockKey(topicId, partition, 0),
-        end: blockKey(topicId, partition, before.end),
-        limit: BLOCKS_A_TRANSACTION,
-      };
-      // The keys first: the cursor must not run over pages that the deletes change.
-      const keys = [...store.blocks.getKeys(range)].map((found) => Buffer.from(found));
-      for (const found of keys) {
-        const block = store.blocks.getBinaryFast(found);
-        if (!block) break;
-        const next = baseOffsetOf(found) + spanOf(block);
-        if (!mayGo(head, { next, appendedAtMs: appendedAtOf(block) })) break;
-        head = { ...head, start: next, sizeBytes: head.sizeBytes - block.length };
-        store.blocks.remove(found);
+      // All facts first: no cursor may run over pages that the deletes change.
+      for (const block of oldestBlocks(store, topicId, partition, BLOCKS_A_TRANSACTION)) {
+        if (!mayGo(head, block)) break;
+        removeBlock(store, blockKey(topicId, partition, block.base));
+        head = { ...head, start: block.base + block.span, sizeBytes: head.sizeBytes - block.sizeBytes };
         count++;
       }
       if (count > 0) putHead(store, key, { ...head, version: before.version + 1 });

@@ -1,10 +1,12 @@
 /**
- * Owns the LMDB environment of the embedded log: its databases, keys, the head of each partition, and what LMDB's
- * errors mean. Neighbours: everything else in this folder reads and writes through it; nothing outside sees LMDB.
+ * Owns the LMDB environment of the embedded log: its databases, topics, snapshots and blocking writes, and what LMDB's
+ * errors mean. Neighbours: `partition-store.ts` knows heads and blocks; everything in this folder goes through these two,
+ * nothing outside sees LMDB.
  *
  * Layout (keys are bytes, big endian, so that they order as numbers do):
  *   blocks  topic id (4) · partition (4) · base offset (8)  →  records, see `block.ts`
- *   heads   topic id (4) · partition (4)                    →  version, start, end, bytes … see {@link Head}
+ *   facts   as blocks                                       →  size, span and time of the block, see `partition-store.ts`
+ *   heads   topic id (4) · partition (4)                    →  version, start, end, bytes … see `partition-store.ts`
  *   tasks   task id                                         →  generation of its owner
  *   topics  name                                            →  {@link TopicMeta} as JSON
  *   meta    name                                            →  format mark, next topic id, progress of groups
@@ -17,7 +19,6 @@ import { mkdirSync, statfsSync } from 'node:fs';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { StreamError } from '../../stream/errors.js';
 import type { TopicSpec } from '../../stream/ports.js';
-import { spanOf } from './block.js';
 
 /** Raised when the layout above changes. */
 const FORMAT = 'embedded-log 1';
@@ -31,24 +32,10 @@ export interface TopicMeta {
   readonly retentionMs: number;
 }
 
-/** What is known of a partition without touching its blocks. */
-export interface Head {
-  readonly version: number;
-  /** First offset kept. */
-  readonly start: number;
-  /** Offset that the next record gets. */
-  readonly end: number;
-  /** Size of all blocks kept. */
-  readonly sizeBytes: number;
-  /** 1 once a task keeps its state log here: truncated on request alone, never by retention. */
-  readonly stateLog: 0 | 1;
-  /** Size after the last compaction. */
-  readonly compactedBytes: number;
-}
-
 export interface LogStore {
   readonly env: RootDatabase;
   readonly blocks: Database<Buffer, Buffer>;
+  readonly facts: Database<Buffer, Buffer>;
   readonly heads: Database<Buffer, Buffer>;
   readonly tasks: Database<Buffer, Buffer>;
   readonly topics: Database<Buffer, Buffer>;
@@ -85,6 +72,7 @@ export function openStore(directory: string, maxBytes: number): LogStore {
     const store: LogStore = {
       env,
       blocks: database('blocks', false),
+      facts: database('facts', false),
       heads: database('heads', true),
       tasks: database('tasks', true),
       topics: database('topics', false),
@@ -145,109 +133,6 @@ export function writeNow<T>(store: LogStore, apply: () => T): T {
 
 function requireOpen(store: LogStore): void {
   if (store.closed) throw new StreamError('log-closed', `The embedded log in ${store.directory} was closed`);
-}
-
-export function headKey(topicId: number, partition: number): Buffer {
-  const key = Buffer.allocUnsafe(8);
-  key.writeUInt32BE(topicId, 0);
-  key.writeUInt32BE(partition, 4);
-  return key;
-}
-
-export function blockKey(topicId: number, partition: number, baseOffset: number): Buffer {
-  const key = Buffer.allocUnsafe(16);
-  key.writeUInt32BE(topicId, 0);
-  key.writeUInt32BE(partition, 4);
-  key.writeUInt32BE(Math.floor(baseOffset / 0x1_0000_0000), 8);
-  key.writeUInt32BE(baseOffset % 0x1_0000_0000, 12);
-  return key;
-}
-
-export function baseOffsetOf(key: Buffer): number {
-  return key.readUInt32BE(8) * 0x1_0000_0000 + key.readUInt32BE(12);
-}
-
-/** A block and where it begins. The bytes are a copy of the caller's own. */
-export interface StoredBlock {
-  readonly base: number;
-  readonly bytes: Buffer;
-}
-
-/** The block that holds `offset`, or null where there is none: outside the partition, or compacted away. */
-export function blockHolding(store: LogStore, topicId: number, partition: number, offset: number): StoredBlock | null {
-  const exact = store.blocks.getBinary(blockKey(topicId, partition, offset));
-  if (exact) return { base: offset, bytes: asBuffer(exact) };
-  const range = {
-    start: blockKey(topicId, partition, offset),
-    end: blockKey(topicId, partition, 0),
-    reverse: true,
-    inclusiveEnd: true,
-    limit: 1,
-  };
-  for (const key of store.blocks.getKeys(range)) {
-    const base = baseOffsetOf(Buffer.from(key));
-    const bytes = store.blocks.getBinary(key);
-    if (bytes && base + spanOf(bytes) > offset) return { base, bytes: asBuffer(bytes) };
-  }
-  return null;
-}
-
-/** The first block whose base lies from `offset` on and before `end`. */
-export function blockFrom(
-  store: LogStore,
-  topicId: number,
-  partition: number,
-  offset: number,
-  end: number,
-): StoredBlock | null {
-  const range = { start: blockKey(topicId, partition, offset), end: blockKey(topicId, partition, end), limit: 1 };
-  for (const key of store.blocks.getKeys(range)) {
-    const bytes = store.blocks.getBinary(key);
-    if (bytes) return { base: baseOffsetOf(Buffer.from(key)), bytes: asBuffer(bytes) };
-  }
-  return null;
-}
-
-/** lmdb-js hands out plain typed arrays at times. */
-function asBuffer(bytes: Uint8Array): Buffer {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-}
-
-const HEAD_BYTES = 48;
-
-export function encodeHead(head: Head): Buffer {
-  const bytes = Buffer.allocUnsafeSlow(HEAD_BYTES);
-  bytes.writeDoubleLE(head.version, 0);
-  bytes.writeDoubleLE(head.start, 8);
-  bytes.writeDoubleLE(head.end, 16);
-  bytes.writeDoubleLE(head.sizeBytes, 24);
-  bytes.writeDoubleLE(head.stateLog, 32);
-  bytes.writeDoubleLE(head.compactedBytes, 40);
-  return bytes;
-}
-
-export const EMPTY_HEAD: Head = { version: 1, start: 0, end: 0, sizeBytes: 0, stateLog: 0, compactedBytes: 0 };
-
-/** The head of a partition, or null where its topic is not there (any more). */
-export function readHead(store: LogStore, key: Buffer): Head | null {
-  const bytes = store.heads.get(key);
-  return bytes ? decodeHead(bytes) : null;
-}
-
-export function decodeHead(bytes: Buffer): Head {
-  return {
-    version: bytes.readDoubleLE(0),
-    start: bytes.readDoubleLE(8),
-    end: bytes.readDoubleLE(16),
-    sizeBytes: bytes.readDoubleLE(24),
-    stateLog: bytes.readDoubleLE(32) === 1 ? 1 : 0,
-    compactedBytes: bytes.readDoubleLE(40),
-  };
-}
-
-/** Writes a changed head within a running write; its version must be one above the one it replaces. */
-export function putHead(store: LogStore, key: Buffer, head: Head): unknown {
-  return store.heads.put(key, encodeHead(head), head.version);
 }
 
 export function readTopic(store: LogStore, name: string): TopicMeta | null {

@@ -3,19 +3,8 @@
  * change is one blocking LMDB transaction. Neighbours: `store.ts` holds the layout.
  */
 import type { PartitionRange, TopicAdmin, TopicSpec } from '../../stream/ports.js';
-import {
-  blockKey,
-  EMPTY_HEAD,
-  headKey,
-  type LogStore,
-  putHead,
-  readHead,
-  readTopic,
-  refresh,
-  requireTopic,
-  type TopicMeta,
-  writeNow,
-} from './store.js';
+import { blockKey, EMPTY_HEAD, headKey, putHead, readHead, removeBlock } from './partition-store.js';
+import { type LogStore, readTopic, refresh, requireTopic, type TopicMeta, writeNow } from './store.js';
 
 const DEFAULT_MAX_RECORD_BYTES = 8 * 1024 * 1024;
 const NEXT_TOPIC_ID = Buffer.from('next topic id');
@@ -108,7 +97,7 @@ export class EmbeddedTopicAdmin implements TopicAdmin {
     store.topics.remove(Buffer.from(name));
     for (let partition = 0; partition < topic.partitions; partition++) store.heads.remove(headKey(topic.id, partition));
     const range = { start: blockKey(topic.id, 0, 0), end: blockKey(topic.id + 1, 0, 0) };
-    for (const key of [...store.blocks.getKeys(range)].map((found) => Buffer.from(found))) store.blocks.remove(key);
+    for (const key of [...store.facts.getKeys(range)].map((found) => Buffer.from(found))) removeBlock(store, key);
   }
 }
 

@@ -13,6 +13,8 @@ import path from 'node:path';
 import { loadRocksDb, type NativeStore } from './binding.js';
 import { copyFiles, isTable, isWorkingFile, removeFiles } from './hard-link-copy.js';
 
+type Properties = Pick<NativeStore, 'getProperty'>;
+
 /** What tells one state of the store's files from another. */
 interface FileSet {
   /** Name and size of the manifest in use. */
@@ -27,7 +29,7 @@ interface FileSet {
  * Copies into the empty `target`. False, with `target` empty again, if the files changed meanwhile. Writes must be held.
  * Errors: the file system's own.
  */
-export async function copyLive(native: NativeStore, source: string, target: string): Promise<boolean> {
+export async function copyLive(native: Properties, source: string, target: string): Promise<boolean> {
   const before = await fileSet(native, source);
   if (before === null) return false;
   const others = (await readdir(source)).filter((name) => !isTable(name) && !isWorkingFile(name));
@@ -60,7 +62,7 @@ export async function opensWhole(directory: string): Promise<boolean> {
 }
 
 /** Null where RocksDB's list cannot be understood, or does not add up. */
-async function fileSet(native: NativeStore, directory: string): Promise<FileSet | null> {
+async function fileSet(native: Properties, directory: string): Promise<FileSet | null> {
   const [tables, liveBytes] = [
     await native.getProperty('rocksdb.sstables'),
     await native.getProperty('rocksdb.live-sst-files-size'),

@@ -225,7 +225,7 @@ describe('fraud dead-letters', () => {
     expect(all.printed).toContain('2 dead letters (bad-json 1, wrong-type 1), 2 shown');
     expect(all.printed).not.toContain('\u001b');
     const one = await fraud(['dead-letters', 'list', '--code', 'wrong-type']);
-    expect(one.printed).toContain('1 dead letters (wrong-type 1), 1 shown');
+    expect(one.printed).toContain('1 dead letter (wrong-type 1), 1 shown');
     expect((await fraud(['dead-letters', 'list', '--limit', '1'])).printed).toContain('2 dead letters');
   });
 
@@ -256,7 +256,7 @@ describe('fraud dead-letters', () => {
       [1, 'k', value],
     ]);
     expect((await fraud(['dead-letters', 'replay', '--all', '--code', 'bad-json'])).printed).toContain(
-      '1 dead letters',
+      '1 dead letter put back',
     );
     expect((await fraud(['dead-letters', 'replay'])).code).toBe(2);
   });
