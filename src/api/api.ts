@@ -17,7 +17,7 @@ import { HealthController } from './operations/health.controller.js';
 import { METRIC_REGISTRY, METRIC_SET, MetricsController } from './operations/metrics.controller.js';
 import { type MetricSet, makeMetrics } from './operations/metrics.js';
 import { PipelineController } from './operations/pipeline.controller.js';
-import { API_PARTS, type ApiParts } from './parts.js';
+import { ALERT_READER, API_PARTS, type ApiParts } from './parts.js';
 import { addSecurityHeaders, setSecurityHeaders } from './security-headers.js';
 import { validationPipe } from './validation.js';
 
@@ -46,9 +46,15 @@ export async function createApi(parts: ApiParts): Promise<Api> {
   const adapter = new FastifyAdapter(serverOptions(parts));
   const module = {
     module: ApiModule,
-    controllers: [AlertsController, PipelineController, HealthController, MetricsController],
+    controllers: [
+      ...(parts.alerts === null ? [] : [AlertsController]),
+      PipelineController,
+      HealthController,
+      MetricsController,
+    ],
     providers: [
       { provide: API_PARTS, useValue: parts },
+      { provide: ALERT_READER, useValue: parts.alerts },
       { provide: METRIC_SET, useValue: metrics },
       { provide: METRIC_REGISTRY, useValue: registry },
     ],

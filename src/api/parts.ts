@@ -15,9 +15,10 @@ export interface PipelineStatusSource {
 export interface ApiParts {
   /** The product's version, for the OpenAPI document. */
   readonly version: string;
-  readonly alerts: AlertReader;
-  /** Rejects where the database does not answer. */
-  readonly database: { check(): Promise<void> };
+  /** Null where this process serves no analysts: `/v1/alerts` does not exist then. */
+  readonly alerts: AlertReader | null;
+  /** `check` rejects where the database does not answer. Null where this process needs no database. */
+  readonly database: { check(): Promise<void> } | null;
   /** Null where this process does not detect. */
   readonly pipeline: PipelineStatusSource | null;
   /** Null where this process does not project. */
@@ -29,3 +30,6 @@ export interface ApiParts {
 
 /** Injection token of {@link ApiParts}. */
 export const API_PARTS = Symbol('ApiParts');
+
+/** Injection token of the {@link AlertReader}. */
+export const ALERT_READER = Symbol('AlertReader');

@@ -34,22 +34,21 @@ export interface AnalystSideParts {
 
 export interface AnalystSide {
   readonly feed: StatusFeed;
-  readonly addresses: { readonly api: string | null; readonly docs: string | null };
+  readonly addresses: { readonly api: string; readonly docs: string };
 }
 
 /** Starts what the process's roles ask for; everything started is in `closers`. */
 export async function startAnalystSide(parts: AnalystSideParts): Promise<AnalystSide> {
   const { roles } = parts.configuration;
   const recent = new RecentAlerts();
-  let projector: Projector | null = null;
-  let api: string | null = null;
-  if (roles.includes('projector') || roles.includes('api')) {
-    const database = await startDatabase(parts);
-    if (roles.includes('projector')) projector = startProjector(parts, database, recent);
-    if (roles.includes('api')) api = await startApi(parts, database, projector);
-  }
+  const needsDatabase = roles.includes('projector') || roles.includes('api');
+  const database = needsDatabase ? await startDatabase(parts) : null;
+  const projector =
+    database !== null && roles.includes('projector') ? startProjector(parts, database, recent) : null;
+  // Every process answers for its health and figures; alerts are served where the role asks for it.
+  const api = await startApi(parts, database, projector);
   return {
-    addresses: { api, docs: api === null ? null : `${api}/docs` },
+    addresses: { api, docs: `${api}/docs` },
     feed: {
       status: () => parts.detector()?.status() ?? notDetecting(parts),
       recentAlerts: () => recent.list(),
@@ -105,13 +104,17 @@ function startProjector(parts: AnalystSideParts, database: Database, recent: Rec
   return projector;
 }
 
-async function startApi(parts: AnalystSideParts, database: Database, projector: Projector | null): Promise<string> {
+async function startApi(
+  parts: AnalystSideParts,
+  database: Database | null,
+  projector: Projector | null,
+): Promise<string> {
   const { configuration, closers, terminal, say } = parts;
   const { roles, http } = configuration;
   const step = terminal.progress('API');
   const api = await createApi({
     version: VERSION,
-    alerts: new PostgresAlertRepository(database.dataSource),
+    alerts: database !== null && roles.includes('api') ? new PostgresAlertRepository(database.dataSource) : null,
     database,
     pipeline: roles.includes('detector') ? { status: () => parts.detector()?.status() ?? null } : null,
     projector,
@@ -122,8 +125,8 @@ async function startApi(parts: AnalystSideParts, database: Database, projector: 
         `${method} ${path} (${id}) failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
       ),
   });
-  const address = await api.listen(http.host, http.port);
   closers.add('API', () => api.close());
+  const address = await api.listen(http.host, http.port);
   step.done(address);
   return address;
 }

@@ -29,7 +29,8 @@ export interface Surroundings {
   readonly columns: number;
   /** Undefined where there is no such file. */
   readonly readFile: (path: string) => string | undefined;
-  readonly openBackend: (configuration: Configuration) => Promise<LogBackend>;
+  /** `makeMissing`: an embedded log that is not there is made. */
+  readonly openBackend: (configuration: Configuration, makeMissing: boolean) => Promise<LogBackend>;
 }
 
 export interface CommandFlag {
@@ -117,9 +118,10 @@ export function textFlag(invocation: Invocation, name: string): string | null {
 export async function withBackend<T>(
   invocation: Invocation,
   surroundings: Surroundings,
+  options: { readonly makeMissing: boolean },
   use: (backend: LogBackend) => Promise<T>,
 ): Promise<T> {
-  const backend = await surroundings.openBackend(invocation.configuration);
+  const backend = await surroundings.openBackend(invocation.configuration, options.makeMissing);
   try {
     return await use(backend);
   } finally {

@@ -39,7 +39,9 @@ export const deadLettersCommand: Command = {
     const [action, ...places] = invocation.words;
     const act = { list, show, replay }[action ?? ''];
     if (act === undefined) throw new UsageError('Say list, show or replay. See: fraud dead-letters --help');
-    return withBackend(invocation, surroundings, (backend) => act({ backend, invocation, surroundings, places }));
+    return withBackend(invocation, surroundings, { makeMissing: false }, (backend) =>
+      act({ backend, invocation, surroundings, places }),
+    );
   },
 };
 

@@ -67,7 +67,7 @@ export const feedCommand: Command = {
   ],
   run: async (invocation, surroundings) => {
     const plan = readPlan(invocation);
-    return withBackend(invocation, surroundings, async (backend) => {
+    return withBackend(invocation, surroundings, { makeMissing: true }, async (backend) => {
       await makeTopics(backend, plan, invocation, surroundings);
       return feed(backend, plan, invocation, surroundings);
     });

@@ -1,9 +1,9 @@
 /** Owns the entry of the command `fraud`: hands the real process to `main.ts`. Neighbour: `bin/fraud.js` starts it. */
 import { readFileSync } from 'node:fs';
-import { openBackend } from '../app/backend.js';
 import { VERSION } from '../app/version.js';
 import { systemClock } from '../stream/runtime/system-clock.js';
 import { runCommandLine } from './main.js';
+import { openCommandBackend } from './open-backend.js';
 
 const stopping = new AbortController();
 let asked = 0;
@@ -44,7 +44,7 @@ process.exitCode = await runCommandLine(
     // Whoever reads a pipe wants whole lines.
     columns: process.stdout.columns || 1_000,
     readFile,
-    openBackend,
+    openBackend: openCommandBackend,
   },
   VERSION,
 );

@@ -10,7 +10,7 @@ export const topicsCommand: Command = {
   flags: {},
   examples: ['fraud topics --kafka 127.0.0.1:9092 --partitions 4'],
   run: (invocation, surroundings) =>
-    withBackend(invocation, surroundings, async (backend) => {
+    withBackend(invocation, surroundings, { makeMissing: true }, async (backend) => {
       const admin = await backend.openAdmin();
       try {
         const partitions = await prepareTopics(admin, invocation.configuration, surroundings.tell);

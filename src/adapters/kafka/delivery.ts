@@ -130,7 +130,7 @@ async function send(
 
 function settle(batch: OutgoingBatch, result: ProducedPartition, round: Round): void {
   const { errorCode, errorMessage, baseOffset } = result;
-  if (errorCode === 0) {
+  if (errorCode === 0 || errorCode === API_ERROR.DUPLICATE_SEQUENCE_NUMBER) {
     batch.baseOffset = errorCode === 0 ? baseOffset : -1;
   } else if (errorCode === API_ERROR.CONCURRENT_TRANSACTIONS) {
     round.again.push(batch);

@@ -2,10 +2,10 @@
 import { Controller, Get, Header, Inject, Param, Query } from '@nestjs/common';
 import { ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import { decodeCursor, encodeCursor } from '../../fraud/cases/alert-cursor.js';
-import type { AlertHead, StoredAlert } from '../../fraud/cases/stored-alert.js';
+import type { AlertHead, AlertReader, StoredAlert } from '../../fraud/cases/stored-alert.js';
 import { Answers, AnswersProblem } from '../docs/answers.js';
 import { AlertNotFoundError } from '../http-errors.js';
-import { API_PARTS, type ApiParts } from '../parts.js';
+import { ALERT_READER } from '../parts.js';
 import { ALERTS_LIMIT, type AlertQuery, alertPageSchema, alertQuerySchema, storedAlertSchema } from './alert-views.js';
 
 const ALERT_ID = /^[0-9a-f]{32}$/;
@@ -13,7 +13,7 @@ const ALERT_ID = /^[0-9a-f]{32}$/;
 @ApiTags('alerts')
 @Controller('v1/alerts')
 export class AlertsController {
-  constructor(@Inject(API_PARTS) private readonly parts: ApiParts) {}
+  constructor(@Inject(ALERT_READER) private readonly alerts: AlertReader) {}
 
   @Get()
   @Header('cache-control', 'no-store')
@@ -26,7 +26,7 @@ export class AlertsController {
   ): Promise<{ items: readonly AlertHead[]; next: string | null }> {
     const { limit = ALERTS_LIMIT.default, cursor, ...filter } = query;
     const after = cursor === undefined ? null : decodeCursor(cursor);
-    const { items, next } = await this.parts.alerts.list(filter, limit, after);
+    const { items, next } = await this.alerts.list(filter, limit, after);
     return { items, next: next === null ? null : encodeCursor(next) };
   }
 
@@ -38,7 +38,7 @@ export class AlertsController {
   @AnswersProblem(404, 'No alert has this id')
   @AnswersProblem(503, 'The database does not answer')
   async get(@Param('id') alertId: string): Promise<StoredAlert> {
-    const alert = ALERT_ID.test(alertId) ? await this.parts.alerts.get(alertId) : null;
+    const alert = ALERT_ID.test(alertId) ? await this.alerts.get(alertId) : null;
     if (alert === null) throw new AlertNotFoundError(alertId);
     return alert;
   }

@@ -3,8 +3,8 @@
  * it is the configuration; a merchant that the table lacks has risk 0 and source `none`.
  */
 import type { EnrichStep, OpenEnrichStep } from '../../stream/pipeline/pipeline.js';
-import { type PaymentBatch, RISK_SOURCE } from '../payments/payment-batch.js';
 import { hash32 } from '../../stream/state/key-index.js';
+import { type PaymentBatch, RISK_SOURCE } from '../payments/payment-batch.js';
 import type { RiskTable, RiskTableStep } from './risk-table.js';
 
 class OpenRiskFromTable implements OpenEnrichStep<PaymentBatch> {

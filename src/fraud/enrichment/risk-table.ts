@@ -94,7 +94,7 @@ export class RiskTable {
 }
 
 export interface RiskTableStep extends BroadcastStep {
-  /** The table of a task opened in this thread; an empty one before that. */
+  /** The table of a task opened in this thread; an empty one before that and after it closed. */
   tableOf(taskId: string): RiskTable;
 }
 
@@ -114,7 +114,15 @@ export function riskTable(options: { readonly topic?: string; readonly maxEntrie
     open(context: StepContext): BroadcastState {
       const table = new RiskTable(maxEntries);
       tables.set(context.taskId, table);
-      return { id: 'risk-table', topic, apply: (key, value) => applyTo(table, key, value, context) };
+      return {
+        id: 'risk-table',
+        topic,
+        apply: (key, value) => applyTo(table, key, value, context),
+        // The task may have opened again already: then its table is another one, and stays.
+        close: () => {
+          if (tables.get(context.taskId) === table) tables.delete(context.taskId);
+        },
+      };
     },
     tableOf: (taskId) => tables.get(taskId) ?? empty,
   };

@@ -4,8 +4,9 @@
  * else, whose texts go to the batch's side buffer. Neighbours: `scan-payment.ts`, `validate-payment.ts`,
  * `payment-source.ts`.
  *
- * What both do alike: unknown fields are passed over, a field named twice counts with its last value, null in an
- * optional field means absent, whole numbers may be written in any way JSON has for them.
+ * What both do alike: unknown fields are passed over, null in an optional field means absent, whole numbers may be
+ * written in any way JSON has for them. A name that comes twice is refused, known or not, as parsers differ on which
+ * value counts: two systems would see two payments in one message.
  */
 import { isUtf8 } from 'node:buffer';
 import type { RecordBatch } from '../../stream/records.js';
@@ -14,7 +15,8 @@ import type { TokeniseCard } from './card-token.js';
 import { PAYMENT_LIMITS, type Payment } from './payment.js';
 import type { PaymentBatch } from './payment-batch.js';
 import { type PaymentDecoder, type PaymentSource, paymentSource, putPayment } from './payment-source.js';
-import { InvalidPaymentError, Refusal } from './refusal.js';
+import { InvalidPaymentError, Refusal, showText } from './refusal.js';
+import { repeatedName } from './repeated-name.js';
 import { FIELD, PaymentScan } from './scan-payment.js';
 import { validatePayment } from './validate-payment.js';
 
@@ -102,6 +104,12 @@ export function readStrictly(value: Uint8Array, tokenise: TokeniseCard | null): 
     parsed = JSON.parse(text);
   } catch (error) {
     return new Refusal('malformed-json', describeSyntaxError(error, text.length));
+  }
+  if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) {
+    const repeated = repeatedName(text, parsed);
+    if (repeated !== null) {
+      return new Refusal('duplicate-field', `the field ${showText(repeated)} comes twice; send each field once`);
+    }
   }
   return validatePayment(parsed, tokenise);
 }

@@ -89,11 +89,16 @@ export class PaymentBatch extends StepBatch {
   }
 
   merchantId(row: number): string {
-    return this.textBytes(row).toString('utf8', this.merchantStart[row], this.merchantStart[row] + this.merchantLength[row]);
+    return this.textBytes(row).toString(
+      'utf8',
+      this.merchantStart[row],
+      this.merchantStart[row] + this.merchantLength[row],
+    );
   }
 
   paymentId(row: number): string {
-    return this.textBytes(row).toString('utf8', 
+    return this.textBytes(row).toString(
+      'utf8',
       this.paymentIdStart[row],
       this.paymentIdStart[row] + this.paymentIdLength[row],
     );

@@ -44,8 +44,10 @@ export function lineFormatOf(firstLine: string, tokenise: TokeniseCard | null): 
   const names = splitCsv(line);
   if (names?.includes('paymentId')) {
     const missing = REQUIRED_FIELDS.filter((name) => !names.includes(name));
-    if (missing.length === 0) return csvLines(names, tokenise);
-    return new Refusal('missing-field', `the CSV header names no ${missing.join(', no ')}`);
+    if (missing.length > 0) return new Refusal('missing-field', `the CSV header names no ${missing.join(', no ')}`);
+    const twice = names.find((name, index) => Object.hasOwn(FIELD, name) && names.indexOf(name) < index);
+    if (twice !== undefined) return new Refusal('duplicate-field', `the CSV header names ${twice} twice`);
+    return csvLines(names, tokenise);
   }
   return new Refusal(
     'bad-format',

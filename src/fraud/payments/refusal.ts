@@ -12,6 +12,7 @@ export type RefusalCode =
   | 'not-utf8'
   | 'malformed-json'
   | 'not-an-object'
+  | 'duplicate-field'
   | 'missing-field'
   | 'wrong-type'
   | 'out-of-range'
@@ -57,7 +58,7 @@ export function describeValue(value: unknown): string {
 }
 
 /** The beginning of a text as JSON, long runs of digits masked. */
-function showText(text: string): string {
+export function showText(text: string): string {
   // Masked before it is cut: a cut must not turn a card number into a run too short to be noticed.
   const masked = text.slice(0, 200).replace(LONG_DIGITS, '***');
   const shown = masked.slice(0, SHOWN_CHARACTERS);

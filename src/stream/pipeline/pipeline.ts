@@ -75,6 +75,8 @@ export interface BroadcastState {
   readonly topic: string;
   /** A null value deletes the key. Must not throw on bad values: it keeps what it has and counts. */
   apply(key: Buffer | null, value: Buffer | null): void;
+  /** The task has ended, or begins anew with another state: lets go of what is held. */
+  close?(): void;
 }
 
 export interface EnrichStep<B extends StepBatch> {

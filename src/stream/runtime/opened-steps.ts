@@ -34,5 +34,7 @@ export async function openSteps<B extends StepBatch, F extends LayoutFields>(
 
 export async function closeSteps<B extends StepBatch>(steps: OpenedSteps<B>): Promise<void> {
   for (const step of steps.enrich) step.close?.();
+  // After the steps that read them.
+  for (const state of steps.broadcasts) state.close?.();
   for (const step of steps.batchSteps) await step.close?.();
 }
