@@ -1,7 +1,7 @@
 /**
- * Owns what the proof puts into the topic: payments of a file, the simulated card world paying in between (its fraud is
- * what makes patterns and timers fire), and a malformed message after every so many. The same plan gives the same
- * messages, so they are made anew for each reader and never held.
+ * Owns what the proof puts into the topic: payments of a file, the simulated card world paying in between and cards being
+ * tested (their fraud is what makes patterns and timers fire), and a malformed message after every so many. The same plan
+ * gives the same messages, so they are made anew for each reader and never held.
  * Neighbours: `load.ts` writes them, `reference.ts` computes what must come of them.
  */
 import { readPaymentFile } from '../../src/fraud/payments/labelled-file.js';
@@ -34,6 +34,10 @@ const CHUNK = 2_000;
 const WORLD_BESIDE = { cards: 60, fraudPerThousand: 40, latePerThousand: 30 } as const;
 const WORLD_ALONE = { cards: 5_000, fraudPerThousand: 4, latePerThousand: 10 } as const;
 const WORLD_MERCHANTS = 300;
+/** After so many messages a card is tested by small payments; every third test ends in a large one. */
+const TEST_EVERY = 500;
+const TESTED_CARDS = 97;
+const SMALL_PAYMENTS = 5;
 const WORLD_ALONE_STARTS = Date.UTC(2025, 0, 1);
 
 /** The messages in the order in which they are written, in chunks of some thousand. */
@@ -54,6 +58,7 @@ export async function* inputMessages(plan: InputPlan): AsyncGenerator<readonly I
         if (message.value !== null) mixer.add({ key: Buffer.from(message.key), value: message.value });
       }
       mixer.add({ key, value });
+      mixer.testCards(occurredAtMs);
     }
     yield mixer.take();
     if (left === 0) return;
@@ -65,10 +70,19 @@ async function* worldAlone(plan: InputPlan, mixer: Mixer): AsyncGenerator<readon
   const world = cardWorld({ ...WORLD_ALONE, merchants: WORLD_MERCHANTS, seed: plan.seed, startMs });
   for (let made = 0; made < plan.payments; ) {
     const messages = world.next(Number.MAX_SAFE_INTEGER, Math.min(CHUNK, plan.payments - made));
-    for (const { key, value } of messages) if (value !== null) mixer.add({ key: Buffer.from(key), value });
+    for (const { key, value, atMs } of messages) {
+      if (value !== null) mixer.add({ key: Buffer.from(key), value });
+      mixer.testCards(atMs);
+    }
     made += messages.length;
     yield mixer.take();
   }
+}
+
+function smallShopPayment(cardId: string, paymentId: string, amountMinor: number, atMs: number): GoodMessage {
+  const payment = { paymentId, cardId, merchantId: 'corner-shop', amountMinor, currency: 'EUR' };
+  const occurredAt = Math.floor(atMs);
+  return { key: Buffer.from(cardId), value: Buffer.from(JSON.stringify({ ...payment, occurredAt })) };
 }
 
 /** Places messages in partitions and strews malformed ones among them. */
@@ -76,6 +90,7 @@ class Mixer {
   private readonly random: Random;
   private good = 0;
   private bad = 0;
+  private tests = 0;
   private chunk: InputMessage[] = [];
 
   constructor(private readonly plan: InputPlan) {
@@ -90,6 +105,17 @@ class Mixer {
     const { kind, key, value } = badMessage(number, message, this.random);
     const partition = key === null ? number % this.plan.partitions : partitionOfKey(key, this.plan.partitions);
     this.chunk.push({ key, value, partition, bad: kind });
+  }
+
+  /** Tests a card where it is time for that again. */
+  testCards(atMs: number): void {
+    if (this.good < (this.tests + 1) * TEST_EVERY) return;
+    const number = this.tests++;
+    const amounts = Array.from({ length: SMALL_PAYMENTS }, (_, index) => 100 + index);
+    if (number % 3 === 2) amounts.push(45_000);
+    amounts.forEach((amountMinor, index) => {
+      this.add(smallShopPayment(`tested-${number % TESTED_CARDS}`, `test-${number}-${index}`, amountMinor, atMs));
+    });
   }
 
   take(): readonly InputMessage[] {

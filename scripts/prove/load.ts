@@ -5,9 +5,10 @@
  * that would change results if they leaked. Neighbours: `input.ts` makes the messages, `reference.ts` takes the offsets.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import kafkajs, { type Admin, type Kafka, type Producer } from 'kafkajs';
+import kafkajs, { type Producer } from 'kafkajs';
 import { Random } from '../../src/fraud/world/random.js';
-import type { OutputRecord, RecordWriter } from '../../src/stream/ports.js';
+import type { RecordWriter, TopicAdmin } from '../../src/stream/ports.js';
+import type { OutputRecord } from '../../src/stream/records.js';
 import { type InputMessage, type InputPlan, inputMessages } from './input.js';
 
 /** Where the messages of a plan came to lie. */
@@ -51,10 +52,11 @@ export class OffsetList {
   }
 }
 
-interface Target {
+export interface LoadTarget {
+  /** New and empty. */
   readonly topic: string;
-  readonly brokers: readonly string[];
   readonly writer: RecordWriter;
+  readonly admin: TopicAdmin;
 }
 
 const MARKER_MS = 20_000;
@@ -63,8 +65,8 @@ const SLICE = 1_500;
 const POISON_AMOUNT_MINOR = 99_999_900;
 const THIRTY_DAYS_MS = 30 * 86_400_000;
 
-/** Writes the plan's messages, nothing else. The topic must be new and empty. */
-export async function loadPlain(plan: InputPlan, target: Target): Promise<LoadedInput> {
+/** Writes the plan's messages, nothing else. */
+export async function loadPlain(plan: InputPlan, target: LoadTarget): Promise<LoadedInput> {
   const load = new Load(plan, target);
   for await (const messages of inputMessages(plan)) await load.plain(messages);
   return load.finish();
@@ -74,9 +76,12 @@ export async function loadPlain(plan: InputPlan, target: Target): Promise<Loaded
  * The same messages; some written plainly, some inside Kafka transactions that commit, some while a transaction is open
  * that aborts in the end. The last ones are plain, so that the topic does not end in a gap.
  */
-export async function loadAmongAborted(plan: InputPlan, target: Target): Promise<LoadedInput> {
+export async function loadAmongAborted(
+  plan: InputPlan,
+  target: LoadTarget & { readonly brokers: readonly string[] },
+): Promise<LoadedInput> {
   const load = new Load(plan, target);
-  const upstream = await Upstream.open(load.kafka, `${target.topic}-upstream`);
+  const upstream = await Upstream.open(target.brokers, `${target.topic}-upstream`);
   const random = new Random(plan.seed + 2);
   try {
     let waiting: InputMessage[] = [];
@@ -96,30 +101,21 @@ export async function loadAmongAborted(plan: InputPlan, target: Target): Promise
 }
 
 class Load {
-  readonly kafka: Kafka;
   private readonly timestampMs = Date.now();
   private readonly offsets: readonly OffsetList[];
   private readonly cards: readonly Set<string>[];
   /** The offset that the next record of each partition gets. */
   private readonly next: number[];
   private readonly figures = { messages: 0, malformed: 0, poison: 0, abortedTransactions: 0 };
-  private readonly admin: Admin;
 
   constructor(
     private readonly plan: InputPlan,
-    private readonly target: Target,
+    private readonly target: LoadTarget,
   ) {
     const partitions = Array.from({ length: plan.partitions }, (_, partition) => partition);
     this.offsets = partitions.map(() => new OffsetList());
     this.cards = partitions.map(() => new Set<string>());
     this.next = partitions.map(() => 0);
-    this.kafka = new kafkajs.Kafka({
-      clientId: 'prove',
-      brokers: [...target.brokers],
-      logLevel: kafkajs.logLevel.NOTHING,
-      retry: { initialRetryTime: 5, retries: 20 },
-    });
-    this.admin = this.kafka.admin();
   }
 
   /** Written outside any Kafka transaction. */
@@ -157,7 +153,6 @@ class Load {
 
   async finish(): Promise<LoadedInput> {
     await this.markersWritten();
-    await this.admin.disconnect();
     const { topic } = this.target;
     const cards = this.cards.map(({ size }) => size);
     return {
@@ -211,24 +206,16 @@ class Load {
 
   /** Markers are written after the producer has its answer: whoever writes next must wait for them. */
   private async markersWritten(): Promise<void> {
-    const { topic } = this.target;
+    const { topic, admin } = this.target;
     const deadline = Date.now() + MARKER_MS;
     for (;;) {
-      const ends = await this.endOffsets();
+      const ends = (await admin.ranges(topic)).map(({ end }) => end);
       if (this.next.every((offset, partition) => ends[partition] === offset)) return;
       if (this.next.some((offset, partition) => ends[partition] > offset) || Date.now() > deadline) {
         throw new Error(`${topic} ends at offsets ${ends}, but ${this.next} were written: is the topic new?`);
       }
       await sleep(2);
     }
-  }
-
-  private async endOffsets(): Promise<number[]> {
-    await this.admin.connect();
-    const found = await this.admin.fetchTopicOffsets(this.target.topic);
-    const ends = this.next.map(() => -1);
-    for (const { partition, high } of found) ends[partition] = Number(high);
-    return ends;
   }
 }
 
@@ -244,14 +231,24 @@ class Upstream {
 
   private constructor(private readonly producer: Producer) {}
 
-  static async open(kafka: Kafka, transactionalId: string): Promise<Upstream> {
+  static async open(brokers: readonly string[], transactionalId: string): Promise<Upstream> {
+    const kafka = new kafkajs.Kafka({
+      clientId: 'prove-upstream',
+      brokers: [...brokers],
+      logLevel: kafkajs.logLevel.NOTHING,
+      retry: { initialRetryTime: 5, retries: 20 },
+    });
     const producer = kafka.producer({ transactionalId, idempotent: true, maxInFlightRequests: 1 });
     await producer.connect();
     return new Upstream(producer);
   }
 
   /** Opens a Kafka transaction with these messages. Returns the partitions touched. */
-  async begin(messages: readonly InputMessage[], topic: string, timestampMs = Date.now()): Promise<ReadonlySet<number>> {
+  async begin(
+    messages: readonly InputMessage[],
+    topic: string,
+    timestampMs = Date.now(),
+  ): Promise<ReadonlySet<number>> {
     this.transaction = await this.producer.transaction();
     this.touched = new Set();
     await this.send(messages, topic, timestampMs);

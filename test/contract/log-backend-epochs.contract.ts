@@ -240,7 +240,7 @@ export function describeEpochs(kit: () => LogKit): void {
       const { taskId, stateLog, log: first } = await kit().freshTask();
       let owner = first;
       const outcome: string[] = [];
-      for (let round = 0; round < 8; round++) {
+      for (let round = 0; round < 14; round++) {
         const successor = await kit().epochLog(taskId, stateLog, round % 2 === 0 ? kit().other : kit().backend);
         const commit = owner.commit(epoch([`old ${round}`], [record(t, `old ${round}`)])).then(
           () => 'committed',
@@ -250,7 +250,9 @@ export function describeEpochs(kit: () => LogKit): void {
             throw error;
           },
         );
-        if (round % 3 === 1) await sleep(round);
+        // The fence falls into another moment of the commit each time: some turns, or some ms, after its start.
+        if (round % 3 === 2) await sleep(round);
+        else for (let turn = 0; turn < round; turn++) await null;
         await successor.fence();
         const seenAtFence = (await stateLogOf(successor)).includes(`old ${round}`);
         const settled = await commit;
@@ -263,6 +265,18 @@ export function describeEpochs(kit: () => LogKit): void {
       }
       expect(await stateLogOf(owner)).toEqual(outcome);
       expect(text(await take(await kit().reader(t), outcome.length))).toEqual(outcome);
+    });
+
+    it('refuses every commit after one that was rejected for its size, until it fenced again', async () => {
+      const t = await kit().topic('small', { maxRecordBytes: 10_000 });
+      const { log } = await kit().freshTask();
+      const tooLarge = Buffer.from(Array.from({ length: 60_000 }, (_, i) => (i * 7_919) ^ (i >> 3)));
+      await expect(log.commit(epoch(['a'], [record(t, 'x'), record(t, tooLarge)]))).rejects.toBeInstanceOf(StreamError);
+      await expect(log.commit(epoch(['b'], [record(t, 'b')]))).rejects.toBeInstanceOf(StreamError);
+      await log.fence();
+      await log.commit(epoch(['c'], [record(t, 'c')]));
+      expect(await stateLogOf(log)).toEqual(['c']);
+      expect(text(await take(await kit().reader(t), 1))).toEqual(['c']);
     });
 
     it('does not touch other tasks', async () => {

@@ -103,26 +103,29 @@ describe('the embedded Postgres', () => {
     expect(await query(second, 'select x from kept')).toEqual([{ x: 7 }]);
   });
 
-  it.runIf(process.platform === 'linux')('stops within 3 s though a session is open, leaving no process, lock or shared memory', async () => {
-    const segments = () => execFileSync('ipcs', ['-m'], { encoding: 'utf8' });
-    const [memoryBefore, shmBefore] = [segments(), await readdir('/dev/shm')];
-    const postgres = await start();
-    const pid = await serverPid();
-    const client = new pg.Client(postgres.url);
-    const cut = new Promise((resolve) => client.on('error', resolve));
-    await client.connect();
-    await client.query('begin');
-    const before = performance.now();
-    await postgres.stop();
-    expect(performance.now() - before).toBeLessThan(3_000);
-    await cut;
-    expect(isAlive(pid)).toBe(false);
-    expect(await readdir(path.join(directory, 'cluster'))).not.toContain('postmaster.pid');
-    expect(segments()).toBe(memoryBefore);
-    expect(await readdir('/dev/shm')).toEqual(shmBefore);
-    expect(unexpected).toEqual([]);
-    await postgres.stop(); // a second time is harmless
-  });
+  it.runIf(process.platform === 'linux')(
+    'stops within 3 s though a session is open, leaving no process, lock or shared memory',
+    async () => {
+      const segments = () => execFileSync('ipcs', ['-m'], { encoding: 'utf8' });
+      const [memoryBefore, shmBefore] = [segments(), await readdir('/dev/shm')];
+      const postgres = await start();
+      const pid = await serverPid();
+      const client = new pg.Client(postgres.url);
+      const cut = new Promise((resolve) => client.on('error', resolve));
+      await client.connect();
+      await client.query('begin');
+      const before = performance.now();
+      await postgres.stop();
+      expect(performance.now() - before).toBeLessThan(3_000);
+      await cut;
+      expect(isAlive(pid)).toBe(false);
+      expect(await readdir(path.join(directory, 'cluster'))).not.toContain('postmaster.pid');
+      expect(segments()).toBe(memoryBefore);
+      expect(await readdir('/dev/shm')).toEqual(shmBefore);
+      expect(unexpected).toEqual([]);
+      await postgres.stop(); // a second time is harmless
+    },
+  );
 
   it('leaves our signals and exit alone', async () => {
     const listeners = () => process.eventNames().map((name) => [name, process.listenerCount(name)]);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { InferenceSession, Tensor } from 'onnxruntime-node';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { openOnnxScorer } from '../../src/adapters/onnx/onnx-scorer.js';
-import { FEATURE_COUNT } from '../../src/fraud/features/feature-list.js';
+import { FEATURE_COUNT, FEATURE_INDEX } from '../../src/fraud/features/feature-list.js';
 import { alertModel } from '../../src/fraud/scoring/alert-model.js';
 import { explain } from '../../src/fraud/scoring/explain.js';
 import type { Scorer } from '../../src/fraud/scoring/scorer.js';
@@ -45,6 +45,22 @@ describe('the model that ships', () => {
     const into = new Float64Array(3).fill(-1);
     await scorer.score(randomFeatures(3, 2), 2, into);
     expect(into[2]).toBe(-1);
+  });
+
+  it('never scores a payment lower for a riskier merchant', async () => {
+    const rows = 200;
+    const features = randomFeatures(rows, 4);
+    const before = new Float64Array(rows).fill(0);
+    const now = new Float64Array(rows);
+    let rises = 0;
+    for (const risk of [0, 0.001, 0.01, 0.1, 0.3, 0.6, 0.9, 1]) {
+      for (let row = 0; row < rows; row++) features[row * FEATURE_COUNT + FEATURE_INDEX.merchantRisk] = risk;
+      await scorer.score(features, rows, now);
+      for (let row = 0; row < rows; row++) expect(now[row]).toBeGreaterThanOrEqual(before[row] - 1e-6);
+      rises += now.filter((score, row) => score > before[row] + 0.05).length;
+      before.set(now);
+    }
+    expect(rises).toBeGreaterThan(10);
   });
 
   it('is explained by contributions that sum, with the bias, to the margin that ONNX gives', async () => {

@@ -1,11 +1,12 @@
 /** The data directory: ours, ours alone, of a known layout, not full, and never more removed than we made. */
+import { spawn } from 'node:child_process';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type DataDirectory, openDataDirectory } from '../../src/app/data-directory.js';
 import type { StreamError } from '../../src/stream/errors.js';
-import { startChild, type TestChild } from '../support/child.js';
+import { startChild, type TestChild, typescriptFlags } from '../support/child.js';
 
 const CHILD = path.resolve(import.meta.dirname, 'data-directory.child.ts');
 
@@ -91,6 +92,22 @@ describe('the data directory', () => {
     expect(await lockFiles()).toHaveLength(1);
   });
 
+  it.runIf(process.platform === 'linux')('is free when its process was killed and nobody has reaped it', async () => {
+    // `sleep` takes the shell's place and its child, and never asks for the child's end: so it stays a zombie
+    const script = '"$@" & exec sleep 60';
+    const parent = spawn('sh', ['-c', script, 'sh', process.execPath, ...typescriptFlags, CHILD, place]);
+    try {
+      await new Promise((resolve) => parent.stdout.once('data', resolve));
+      const [name = ''] = await lockFiles();
+      const { pid } = JSON.parse(await readFile(path.join(place, name), 'utf8'));
+      process.kill(pid, 'SIGKILL');
+      while (!/\) Z /.test(await readFile(`/proc/${pid}/stat`, 'utf8'))) await new Promise((r) => setTimeout(r, 10));
+      await open();
+    } finally {
+      parent.kill('SIGKILL');
+    }
+  });
+
   it('falls to exactly one of many that start at once after a kill', async () => {
     const killed = child();
     await killed.line('opened');
@@ -129,10 +146,11 @@ describe('the data directory', () => {
   });
 
   it('says that it was taken away while it is held', async () => {
-    const lost = new Promise<StreamError>((resolve) => void open({ onLost: resolve }));
-    while ((await readdir(path.dirname(place)).catch(() => [])).length === 0)
-      await new Promise((r) => setTimeout(r, 5));
-    while ((await lockFiles().catch(() => [])).length === 0) await new Promise((r) => setTimeout(r, 5));
+    let tell: (error: StreamError) => void = () => undefined;
+    const lost = new Promise<StreamError>((resolve) => {
+      tell = resolve;
+    });
+    await open({ onLost: tell });
     await rm(place, { recursive: true });
     expect((await lost).code).toBe('data-directory-lost');
   });

@@ -28,12 +28,7 @@ export interface EpochLogParts {
 }
 
 /** A commit failed for a reason that fencing again cannot cure, and that proves that nothing was committed. */
-const DEFINITE: ReadonlySet<string> = new Set([
-  'record-too-large',
-  'kafka-denied',
-  'kafka-topic-missing',
-  'kafka-closed',
-]);
+const DEFINITE: ReadonlySet<string> = new Set(['record-too-large', 'kafka-denied', 'kafka-topic-missing']);
 
 export class KafkaEpochLog implements EpochLog {
   readonly maxRecordBytes: number;
@@ -142,7 +137,7 @@ export class KafkaEpochLog implements EpochLog {
     if (error instanceof FencedError) return error;
     const reason = told(error, 'commit', `task ${this.parts.taskId}`);
     if (reason instanceof StreamError && DEFINITE.has(reason.code)) {
-      await this.parts.transaction.abort();
+
       return reason;
     }
     return new CommitDoubtfulError(

@@ -159,7 +159,7 @@ function refusal(setting: Setting, value: unknown, error: z.ZodError): string {
 
 /** A value as people may see it (S3). */
 function show(value: unknown, setting: Setting): string {
-  
+  if (setting.about.secret === true) return '(hidden)';
   const text = typeof value === 'string' ? JSON.stringify(value) : (JSON.stringify(value) ?? String(value));
   return text.length > 80 ? `${text.slice(0, 79)}…` : text;
 }

@@ -1,10 +1,11 @@
 /**
  * Owns why a rule fired, in plain words with the values: "score 0.93 is at or above 0.90". Neighbours: `condition.ts`
- * decides, this tells; both read the same tree. Runs for alerts alone.
+ * decides, this tells; both read the same tree. `bounds-in-words.ts` writes the numbers. Runs for alerts alone.
  */
 import type { PatternFinding } from '../alerts/alert.js';
 import { formatMoney } from '../alerts/money.js';
-import { type Compare, type Comparison, type Condition, compare } from './condition.js';
+import { type Bound, boundsInWords, writeDuration } from './bounds-in-words.js';
+import { type Comparison, type Condition, compare } from './condition.js';
 import type { Signal, Signals, SignalValues } from './signals.js';
 
 /** What the words are about. */
@@ -17,14 +18,6 @@ export interface ReasonSubject {
   readonly patterns: readonly PatternFinding[];
 }
 
-const WORDS: Readonly<Record<Comparison, string>> = {
-  '>=': 'at or above',
-  '>': 'above',
-  '<=': 'at or below',
-  '<': 'below',
-  '==': 'exactly',
-  '!=': 'not',
-};
 const OPPOSITE: Readonly<Record<Comparison, Comparison>> = {
   '>=': '<',
   '>': '<=',
@@ -34,64 +27,40 @@ const OPPOSITE: Readonly<Record<Comparison, Comparison>> = {
   '!=': '==',
 };
 
-/** The comparisons that made a condition hold, joined by "and". */
+/** A comparison that holds: in words already, or a bound to be told with the others of its signal. */
+type Told = { readonly words: string } | { readonly signal: Signal; readonly value: number; readonly bound: Bound };
+
+/** The comparisons that made a condition hold, joined by "and"; all bounds of one signal are one part. */
 export function reasonOf(condition: Condition, subject: ReasonSubject): string {
-  return [...new Set(phrases(condition, false, subject))].join(' and ');
+  const told = comparisons(condition, false, subject);
+  const parts = told.map((part) => {
+    if ('words' in part) return part.words;
+    const { signal, value } = part;
+    const bounds = told.flatMap((other) => ('signal' in other && other.signal === signal ? [other.bound] : []));
+    return boundsInWords(signal, value, bounds, subject.currency);
+  });
+  return [...new Set(parts)].join(' and ');
 }
 
-/** Phrases of the parts that hold; `negated` carries a `not` down to the comparisons (De Morgan). */
-function phrases(condition: Condition, negated: boolean, subject: ReasonSubject): string[] {
-  if ('not' in condition) return phrases(condition.not, !negated, subject);
-  if ('all' in condition) return parts(condition.all, !negated, negated, subject);
-  if ('any' in condition) return parts(condition.any, negated, negated, subject);
+/** The comparisons of the parts that hold; `negated` carries a `not` down to them (De Morgan). */
+function comparisons(condition: Condition, negated: boolean, subject: ReasonSubject): Told[] {
+  if ('not' in condition) return comparisons(condition.not, !negated, subject);
+  if ('all' in condition) return ofParts(condition.all, !negated, negated, subject);
+  if ('any' in condition) return ofParts(condition.any, negated, negated, subject);
   const signal = subject.signals.get(condition.signal);
   const value = subject.values[condition.signal] ?? Number.NaN;
-  if (signal === undefined || Number.isNaN(value)) return negated ? [`${condition.signal} is not known`] : [];
+  if (signal === undefined || Number.isNaN(value))
+    return negated ? [{ words: `${condition.signal} is not known` }] : [];
   if (compare(value, condition.op, Number(condition.value)) === negated) return [];
-  return [
-    signal.unit === 'flag'
-      ? flagPhrase(signal, value === 1, subject)
-      : numberPhrase(signal, value, condition, negated, subject),
-  ];
+  if (signal.unit === 'flag') return [{ words: flagPhrase(signal, value === 1, subject) }];
+  const op = negated ? OPPOSITE[condition.op] : condition.op;
+  return [{ signal, value, bound: { op, value: Number(condition.value) } }];
 }
 
 /** `every`: all parts hold and all are told; else only those that hold. */
-function parts(conditions: readonly Condition[], every: boolean, negated: boolean, subject: ReasonSubject): string[] {
-  const told = conditions.map((condition) => phrases(condition, negated, subject));
+function ofParts(conditions: readonly Condition[], every: boolean, negated: boolean, subject: ReasonSubject): Told[] {
+  const told = conditions.map((condition) => comparisons(condition, negated, subject));
   return every && told.some((part) => part.length === 0) ? [] : told.flat();
-}
-
-function numberPhrase(
-  signal: Signal,
-  value: number,
-  condition: Compare,
-  negated: boolean,
-  subject: ReasonSubject,
-): string {
-  const op = negated ? OPPOSITE[condition.op] : condition.op;
-  const write = (n: number) => writeNumber(n, signal, subject.currency);
-  if (signal.unit === 'count') return `${write(value)} ${signal.words}, ${WORDS[op]} ${write(Number(condition.value))}`;
-  return `${signal.words} ${write(value)} is ${WORDS[op]} ${write(Number(condition.value))}`;
-}
-
-function writeNumber(value: number, signal: Signal, currency: string | null): string {
-  switch (signal.unit) {
-    case 'money':
-      return currency === null ? `${value} minor units` : formatMoney(value, currency);
-    case 'share':
-      return writeShare(value);
-    case 'km/h':
-    case 'km':
-      return `${Math.round(value)} ${signal.unit}`;
-    default:
-      return String(Number(value.toPrecision(6)));
-  }
-}
-
-/** Two to four decimals, as many as the value needs, so that no threshold seems to be met that is not. */
-function writeShare(value: number): string {
-  const four = value.toFixed(4);
-  return four.replace(/0{1,2}$/, '');
 }
 
 function flagPhrase(signal: Signal, set: boolean, subject: ReasonSubject): string {
@@ -146,15 +115,4 @@ function describeCardTesting(
   return amountMinor === null || currency === null
     ? `${first}, then a large one`
     : `${first}, then ${formatMoney(amountMinor, currency)}`;
-}
-
-/** As `45 s`, `3 min`, `2 h 10 min`, `3 d`. */
-export function writeDuration(durationMs: number): string {
-  const seconds = Math.round(durationMs / 1000);
-  if (seconds < 60) return `${seconds} s`;
-  const minutes = Math.round(seconds / 60);
-  if (minutes < 60) return `${minutes} min`;
-  const hours = Math.floor(minutes / 60);
-  if (hours >= 48) return `${Math.round(hours / 24)} d`;
-  return minutes % 60 === 0 ? `${hours} h` : `${hours} h ${minutes % 60} min`;
 }

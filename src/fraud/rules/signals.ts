@@ -4,10 +4,11 @@
  * column directly, so columns may move without any rule changing.
  */
 import type { NumberColumn } from '../../stream/state/layout.js';
+import { CARD_FEATURES } from '../features/feature-list.js';
 import { FINDING, type PaymentBatch } from '../payments/payment-batch.js';
 
 /** How a value is written for people. */
-export type SignalUnit = 'share' | 'money' | 'count' | 'km/h' | 'km' | 'flag' | 'number';
+export type SignalUnit = 'share' | 'money' | 'count' | 'km/h' | 'km' | 'seconds' | 'flag' | 'number';
 
 export interface Signal {
   readonly name: string;
@@ -27,6 +28,11 @@ export type SignalValues = Readonly<Record<string, number>>;
 
 /** The signals that a rule set may use, by name. */
 export type Signals = ReadonlyMap<string, Signal>;
+
+const UNITS: Readonly<Record<string, SignalUnit>> = { 'minor units': 'money', s: 'seconds' };
+const unitOfFeature = new Map(
+  CARD_FEATURES.map(({ name, unit }): [string, SignalUnit] => [name, UNITS[unit] ?? 'number']),
+);
 
 const FEATURE_PREFIX = 'feature.';
 
@@ -64,7 +70,7 @@ export function makeSignals(featureNames: readonly string[] = []): Signals {
     const name = FEATURE_PREFIX + feature;
     signals.set(name, {
       name,
-      unit: 'number',
+      unit: unitOfFeature.get(feature) ?? 'number',
       words: `feature ${feature}`,
       column: (batch) => batch.features,
       stride: (batch) => batch.featureCount,

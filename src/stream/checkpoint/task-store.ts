@@ -3,6 +3,7 @@
  * into its place. Neighbours: recovery asks for the right store, checkpoints take snapshots of it.
  */
 import { join } from 'node:path';
+import { CorruptDataError } from '../errors.js';
 import type { LocalDisk, OpenStateStore, SnapshotStore, StateStore } from '../ports.js';
 import { decodeResumePoint, RESUME_KEY, type ResumePoint } from '../state/stored-form.js';
 
@@ -17,23 +18,41 @@ export class TaskStore {
     readonly disk: LocalDisk,
   ) {}
 
-  /** Opens (or makes) the store under `<root>/<taskId>`; leftovers of an unfinished snapshot are removed. */
-  static async open(
-    root: string,
-    taskId: string,
-    openStore: OpenStateStore,
-    snapshots: SnapshotStore,
-    disk: LocalDisk,
-  ): Promise<TaskStore> {
-    const storage = new TaskStore(taskId, join(root, taskId), openStore, snapshots, disk);
+  /**
+   * Opens (or makes) the store under `<root>/<taskId>`; leftovers of an unfinished snapshot are removed. A store that is
+   * damaged is moved aside, said loudly, and an empty one opened: checkpoints and the state log hold all of it.
+   */
+  static async open(parts: {
+    readonly root: string;
+    readonly taskId: string;
+    readonly openStore: OpenStateStore;
+    readonly snapshots: SnapshotStore;
+    readonly disk: LocalDisk;
+    onDamaged(message: string): void;
+  }): Promise<TaskStore> {
+    const { taskId, openStore, snapshots, disk } = parts;
+    const storage = new TaskStore(taskId, join(parts.root, taskId), openStore, snapshots, disk);
     await disk.remove(storage.scratchDirectory);
-    await storage.reopen();
+    try {
+      await storage.reopen();
+      await storage.resumePoint();
+    } catch (error) {
+      if (!(error instanceof CorruptDataError)) throw error;
+      await storage.setAside();
+      parts.onDamaged(
+        `${taskId}: the local state is damaged (${error.message}); it was moved to ${storage.asideDirectory} and is built again from checkpoint and state log`,
+      );
+    }
     return storage;
   }
 
   get store(): StateStore {
     if (this.opened === null) throw new Error(`the store of ${this.taskId} is not open`);
     return this.opened;
+  }
+
+  private get asideDirectory(): string {
+    return `${this.directory}.damaged`;
   }
 
   /** Where snapshots are taken before they are handed to the snapshot store. */
@@ -65,6 +84,14 @@ export class TaskStore {
   async wipe(): Promise<void> {
     await this.close();
     await this.disk.remove(this.directory);
+    await this.reopen();
+  }
+
+  /** Keeps the damaged store for whoever wants to look at it (the last one only), and opens an empty one. */
+  private async setAside(): Promise<void> {
+    await this.close();
+    await this.disk.remove(this.asideDirectory);
+    await this.disk.move(this.directory, this.asideDirectory);
     await this.reopen();
   }
 

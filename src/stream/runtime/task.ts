@@ -103,7 +103,14 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
     let storage: TaskStore | null = null;
     let epochLog: EpochLog | null = null;
     try {
-      storage = await TaskStore.open(options.stateDirectory, this.taskId, openStore, snapshots, disk);
+      storage = await TaskStore.open({
+        root: options.stateDirectory,
+        taskId: this.taskId,
+        openStore,
+        snapshots,
+        disk,
+        onDamaged: (message) => this.parts.say('warn', message),
+      });
       epochLog = await backend.openEpochLog({
         taskId: this.taskId,
         stateLog: { topic: options.stateLogTopic, partition },

@@ -95,11 +95,9 @@ describe('deciding a batch', () => {
   });
 
   it('says why in plain words, with the values', async () => {
-    expect(reasons(await oneAlert({ score: 0.9312 }))).toEqual(['score 0.9312 is at or above 0.90']);
+    expect(reasons(await oneAlert({ score: 0.9312 }))).toEqual(['score 0.93 is at or above 0.90']);
     expect(reasons(await oneAlert({ score: 0.93 }))).toEqual(['score 0.93 is at or above 0.90']);
-    expect(reasons(await oneAlert({ score: 0.8999 }))).toEqual([
-      'score 0.8999 is at or above 0.50 and score 0.8999 is below 0.90',
-    ]);
+    expect(reasons(await oneAlert({ score: 0.8999 }))).toEqual(['score 0.8999 is between 0.50 and 0.90']);
     expect(reasons(await oneAlert({ found: [cardTestingFound] }))).toEqual([
       '4 payments of at most 5.00 EUR in 3 min, then 450.00 EUR',
     ]);

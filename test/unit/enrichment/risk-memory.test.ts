@@ -2,6 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ANSWER, RiskCache } from '../../../src/fraud/enrichment/risk-cache.js';
 import { riskTable } from '../../../src/fraud/enrichment/risk-table.js';
+import type { StepBatch } from '../../../src/stream/pipeline/batch.js';
+import type { PipelineDefinition } from '../../../src/stream/pipeline/pipeline.js';
+import { closeSteps, openSteps } from '../../../src/stream/runtime/opened-steps.js';
 import { hash32 } from '../../../src/stream/state/key-index.js';
 import { contextOf, HandClock } from './fixtures.js';
 
@@ -77,7 +80,7 @@ describe('the risk table', () => {
       const row = table.find(bytes, 0, bytes.length, hash);
       return row < 0 ? null : [table.risk(row), table.asOfMs(row)];
     };
-    return { step, context, counters, apply, read };
+    return { step, context, state, counters, apply, read };
   }
 
   it('holds the newest row of a merchant, and none after a deletion', () => {
@@ -125,5 +128,32 @@ describe('the risk table', () => {
     step.open(context);
     expect(read('m1')).toBeNull();
     expect(step.tableOf('another').size).toBe(0);
+  });
+
+  it('lets go of the table of a task that closes, and keeps the one that the task opened meanwhile', () => {
+    const { step, context, state, apply, read } = opened(10);
+    apply('m1', '{"risk":0.4,"asOf":100}');
+    state.close?.();
+    expect(read('m1')).toBeNull();
+    const second = step.open(context);
+    const third = step.open(context);
+    third.apply(Buffer.from('m1'), Buffer.from('{"risk":0.5,"asOf":100}'));
+    second.close?.();
+    expect(read('m1')).toEqual([0.5, 100]);
+    third.close?.();
+    expect(step.tableOf(context.taskId)).toBe(step.tableOf('never opened'));
+  });
+
+  it('is let go of with the steps of its task', async () => {
+    const { step, context } = opened(10);
+    const steps = await openSteps(
+      { broadcasts: [step], enrich: [], keyed: [], batchSteps: [] } as unknown as PipelineDefinition<StepBatch, Record<string, never>>,
+      context,
+      {},
+    );
+    const none = step.tableOf('never opened');
+    expect(step.tableOf(context.taskId)).not.toBe(none);
+    await closeSteps(steps);
+    expect(step.tableOf(context.taskId)).toBe(none);
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { MerchantRiskHistory } from '../../../scripts/model/merchant-risk-history.js';
 import { DAY_MS, NOON } from './run-cards.js';
 
-const history = () => new MerchantRiskHistory({ halfLifeDays: 4, delayDays: 7, prior: 0.01, priorPayments: 1 });
+const history = () => new MerchantRiskHistory({ windowDays: 7, delayDays: 7, prior: 0.01, priorPayments: 1 });
 
 describe('the merchant risk of the training data', () => {
   it('is the usual share for a merchant that nobody knows', () => {
@@ -16,12 +16,19 @@ describe('the merchant risk of the training data', () => {
     expect(risks.riskAt('m', NOON + 8 * DAY_MS)).toBeCloseTo(1.01 / 2, 12);
   });
 
-  it('lets a known day count one half after four more days', () => {
+  it('forgets a day once its window has passed', () => {
     const risks = history();
     risks.add('m', NOON, true);
-    risks.add('m', NOON + 4 * DAY_MS, false);
-    expect(risks.riskAt('m', NOON + 12 * DAY_MS)).toBeCloseTo(0.51 / 2.5, 12);
-    expect(risks.riskAt('m', NOON + 16 * DAY_MS)).toBeCloseTo(0.26 / 1.75, 12);
+    risks.add('m', NOON + 3 * DAY_MS, false);
+    expect(risks.riskAt('m', NOON + 11 * DAY_MS)).toBeCloseTo(1.01 / 3, 12);
+    expect(risks.riskAt('m', NOON + 14 * DAY_MS)).toBeCloseTo(1.01 / 3, 12);
+    expect(risks.riskAt('m', NOON + 15 * DAY_MS)).toBeCloseTo(0.01 / 2, 12);
+  });
+
+  it('keeps what is still needed, and no more, while payments go on', () => {
+    const risks = history();
+    for (let day = 0; day < 100; day++) risks.add('m', NOON + day * DAY_MS, day === 90);
+    expect(risks.riskAt('m', NOON + 99 * DAY_MS)).toBeCloseTo(1.01 / 8, 12);
   });
 
   it('keeps merchants apart', () => {

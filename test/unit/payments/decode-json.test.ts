@@ -105,18 +105,54 @@ describe('decoding JSON payments', () => {
     for (let row = 0; row < 5; row++) expect(batch.cardId(row)).toBe(FULL.cardId);
   });
 
-  it('takes the last value of a field that comes twice, null for an absent optional one, and any JSON whole number', () => {
-    const twice = `{"amountMinor":"no","country":"FR",${JSON.stringify(FULL).slice(1)}`;
+  it('takes null for an absent optional field, and any JSON whole number', () => {
     const { batch, rejects } = decode([
-      twice,
       withField('country', 'null'),
       withField('amountMinor', '1.5e3'),
       withField('amountMinor', '25.0'),
       withField('amountMinor', '-0'),
     ]);
     expect(rejects).toEqual([]);
-    expect([...batch.amountMinor.subarray(0, 5)]).toEqual([5716, 5716, 1500, 25, 0]);
-    expect([...batch.country.subarray(0, 2)]).toEqual([(66 << 8) | 69, 0]);
+    expect([...batch.amountMinor.subarray(0, 4)]).toEqual([5716, 1500, 25, 0]);
+    expect(batch.country[0]).toBe(0);
+  });
+
+  it.each([
+    ['amountMinor', '"amountMinor":1'],
+    ['amountMinor', '"amountMinor":5716'],
+    ['amountMinor', '"amountMinor":null'],
+    ['country', '"country":null'],
+    ['cardId', '"card\\u0049d":"other"'],
+    ['extra', '"extra":1,"extra":1'],
+    ['extra', '"extra":{"a":"}"},"e\\u0078tra":["\\""]'],
+    ['__proto__', '"__proto__":1,"__proto__":2'],
+    ['', '"":1,"":2'],
+    ['a"\\', '"a\\"\\\\":1,"a\\u0022\\\\":2'],
+  ])('refuses a message that names %s twice, wherever and however it is written', (name, fields) => {
+    const { rejects } = decode([`{${fields},${JSON.stringify(FULL).slice(1)}`, withField('end', `0,${fields}`)]);
+    const message = `the field ${JSON.stringify(name)} comes twice; send each field once`;
+    expect(rejects).toEqual([0, 1].map((index) => ({ index, code: 'duplicate-field', message })));
+  });
+
+  it('does not take texts, nested names or lists for fields that come twice', () => {
+    const { rejects } = decode([
+      withField('extra', '{"cardId":1,"a":[{"cardId":2}]},"other":["cardId","cardId",{"cardId":"cardId"}]'),
+      withField('extra', '"cardId","other":"\\",\\"cardId\\":1","\\u0041":"\\\\","é":"cardId"'),
+    ]);
+    expect(rejects).toEqual([]);
+  });
+
+  it('takes many unknown fields, each once, and finds one among them that comes twice', () => {
+    const fields = Array.from({ length: 40 }, (_, i) => `"unknown-${i}":${i}`);
+    const { rejects } = decode([
+      withField('x', `0,${fields.join()}`),
+      withField('x', `0,${fields.join()},"unknown-39":0`),
+      withField('x', `0,${fields.slice(0, 9).join()},"unknown-3":0`),
+    ]);
+    expect(rejects.map(({ index, code }) => [index, code])).toEqual([
+      [1, 'duplicate-field'],
+      [2, 'duplicate-field'],
+    ]);
   });
 
   it.each([
@@ -128,6 +164,7 @@ describe('decoding JSON payments', () => {
     ['malformed-json', '{"cardId":"41111111', 'the value is cut off: JSON ends too early, after 19 characters'],
     ['malformed-json', '4111x', 'the value is not JSON: unexpected character at 4 of 5'],
     ['not-an-object', '[1]', 'a payment must be an object, found an array'],
+    ['not-an-object', '["a","b","b"]', 'a payment must be an object, found an array'],
     ['not-an-object', '"4111111111111111"', 'a payment must be an object, found text "***"'],
     ['missing-field', '{}', 'paymentId is missing'],
     ['wrong-type', withField('merchantId', 'null'), 'merchantId is null'],
@@ -223,6 +260,10 @@ describe('a card number in clear', () => {
         withField(name, `["${pan}"]`),
         withField(name, `"4111 1111 1111 1111${'x'.repeat(99)}"`),
       ])
+      .concat(
+        withField(pan, `1,"${pan}":2`),
+        withField(`x${'y'.repeat(90)}`, `1,"4111 1111 1111 1111":1,"4111 1111 1111 1111":1`),
+      )
       .concat(withField('cardId', `"${pan}\\n"`), pan, `"${pan}"`, `{"cardId":"${pan}"`, `${pan}"`);
     const { rejects } = decode(values);
     expect(rejects.length).toBeGreaterThan(30);

@@ -154,6 +154,11 @@ describe('reading payment files', () => {
   it.each([
     ['payment-file-format', 'time,amount\n1,2\n', 'the first line is neither'],
     ['payment-file-format', 'paymentId,cardId\n1,2\n', 'names no merchantId, no amountMinor'],
+    [
+      'payment-file-format',
+      'paymentId,cardId,merchantId,amountMinor,currency,occurredAt,cardId\n',
+      'the CSV header names cardId twice',
+    ],
     ['payment-file-unreadable', gzipSync(labelled.join('\n')).subarray(0, 60), 'unexpected end of file'],
     ['payment-file-unreadable', Buffer.from([0x1f, 0x8b, 1, 2, 3, 4]), 'cannot read'],
   ])('says what is wrong with a file: %s, %#', async (code, content, message) => {

@@ -88,7 +88,13 @@ const rawValue = fc.oneof(
   rawNumber,
   fc.constantFrom('null', 'true', 'false', 'nul', '{}', '[]', '"\\u0041"', ''),
 );
-const rawField = fc.tuple(fc.oneof(fc.constantFrom(...NAMES), fc.string({ maxLength: 12 })), rawValue);
+/** A few names that are no fields, so that they come twice; one is a field's once it is unescaped. */
+const rawName = fc.oneof(
+  fc.constantFrom(...NAMES).map((name) => JSON.stringify(name)),
+  fc.string({ maxLength: 12 }).map((name) => JSON.stringify(name)),
+  fc.constantFrom('"note"', '"Note"', '""', '"__proto__"', '"n\\u006fte"', '"c\\u0061rdId"'),
+);
+const rawField = fc.tuple(rawName, rawValue);
 const blank = fc.constantFrom('', '', ' ', '\n', '\t ', '\r', '\v', '\u00a0');
 const base = fc.constantFrom(PLAIN, FULL);
 
@@ -96,9 +102,9 @@ const base = fc.constantFrom(PLAIN, FULL);
 const fieldsMutated = fc
   .tuple(base, fc.array(rawField, { maxLength: 3 }), blank, fc.integer({ min: 0, max: 99 }))
   .map(([payment, added, space, turn]) => {
-    const fields = Object.entries(payment).map(([name, value]) => [name, JSON.stringify(value)]);
+    const fields = Object.entries(payment).map(([name, value]) => [JSON.stringify(name), JSON.stringify(value)]);
     const all = [...fields.slice(turn % fields.length), ...added, ...fields.slice(0, turn % fields.length)];
-    const body = all.map(([name, raw]) => `${JSON.stringify(name)}${space}:${space}${raw}`).join(`${space},${space}`);
+    const body = all.map(([name, raw]) => `${name}${space}:${space}${raw}`).join(`${space},${space}`);
     return Buffer.from(`${space}{${space}${body}${space}}${space}`);
   });
 
@@ -127,6 +133,24 @@ const bytesMutated = fc
     return bytes;
   });
 
+/**
+ * The names of an object's fields in order, found in another way than the code under test: every text with a colon
+ * after it. Null where the value is no object.
+ */
+function namesOf(value: Buffer): string[] | null {
+  const text = value.toString('utf8');
+  try {
+    const parsed: unknown = JSON.parse(text);
+    if (typeof parsed !== 'object' || parsed === null || Array.isArray(parsed)) return null;
+  } catch {
+    return null;
+  }
+  // Nothing that is generated here nests a name, so every text before a colon is one.
+  return [...text.matchAll(/("(?:[^"\\]|\\.)*")\s*(:?)/g)]
+    .filter(([, , colon]) => colon === ':')
+    .map(([, raw]) => JSON.parse(raw));
+}
+
 describe('the payment scanner', () => {
   it('takes payments as feeds write them', () => {
     expect(agrees(encodePayment(PLAIN))).toBe(true);
@@ -143,6 +167,23 @@ describe('the payment scanner', () => {
     );
     // Were next to nothing taken, the agreement would say nothing.
     expect(taken).toBeGreaterThan(2_000);
+  });
+
+  it('takes no payment that names a field twice, nor does the strict path, and both take others', () => {
+    let repeated = 0;
+    fc.assert(
+      fc.property(fieldsMutated, (value) => {
+        const names = namesOf(value);
+        if (names === null) return;
+        const isRepeated = new Set(names).size < names.length;
+        if (isRepeated) repeated += 1;
+        const strict = readStrictly(value, null);
+        expect(strict instanceof Refusal && strict.code === 'duplicate-field').toBe(isRepeated);
+        if (isRepeated) expect(scanned(value)).toBeNull();
+      }),
+      { numRuns: 20_000 },
+    );
+    expect(repeated).toBeGreaterThan(1_000);
   });
 
   it('agrees with the strict path on payments with mutated bytes, or declines', () => {

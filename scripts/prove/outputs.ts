@@ -1,0 +1,128 @@
+/**
+ * Owns reading what a run left in its topics, committed records only: alerts and dead letters through the project's
+ * reader, and a second count by a program that shares no code with it (kcat), where that is installed.
+ * Neighbours: `compare.ts` compares with the reference.
+ */
+import { execFile } from 'node:child_process';
+import { promisify } from 'node:util';
+import { DEAD_LETTER_HEADERS } from '../../src/stream/pipeline/dead-letters.js';
+import type { LogBackend, PartitionReader } from '../../src/stream/ports.js';
+import { RecordBatch, type RecordHeader } from '../../src/stream/records.js';
+import { type AlertOutcome, alertOutcome, type DeadLetterOutcome } from './outcome.js';
+
+const READ_RECORDS = 512;
+const READ_MS = 60_000;
+const KCAT_MS = 120_000;
+
+/** A record with copies of everything. */
+export interface ReadRecord {
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly headers: readonly RecordHeader[];
+}
+
+/** Every committed record of a topic, partition by partition. */
+export async function readTopic(backend: LogBackend, topic: string): Promise<readonly ReadRecord[]> {
+  const admin = await backend.openAdmin();
+  const ranges = await admin.ranges(topic).finally(() => admin.close());
+  const records: ReadRecord[] = [];
+  for (const { partition, start, end } of ranges) {
+    if (end <= start) continue;
+    const reader = await backend.openReader({ topic, partition, from: 'earliest' });
+    await readTo(reader, end, (record) => records.push(record)).finally(() => reader.close());
+  }
+  return records;
+}
+
+async function readTo(reader: PartitionReader, end: number, take: (record: ReadRecord) => void): Promise<void> {
+  const batch = new RecordBatch(READ_RECORDS, { withHeaders: true });
+  const deadline = Date.now() + READ_MS;
+  while (reader.position < end) {
+    const count = reader.read(batch);
+    for (let index = 0; index < count; index++) {
+      take({ key: copy(batch.key(index)), value: copy(batch.value(index)), headers: batch.headers?.[index] ?? [] });
+    }
+    if (count > 0) continue;
+    if (Date.now() > deadline) {
+      throw new Error(`${reader.topic}-${reader.partition} was read to ${reader.position} of ${end} in ${READ_MS} ms`);
+    }
+    await reader.whenReadable(100);
+  }
+}
+
+const copy = (bytes: Buffer | null) => (bytes === null ? null : Buffer.from(bytes));
+
+export async function readAlerts(backend: LogBackend, topic: string): Promise<readonly AlertOutcome[]> {
+  return (await readTopic(backend, topic)).map(({ value, headers }) => {
+    if (value === null) throw new Error(`${topic} holds an alert without a value`);
+    const alert = alertOutcome(value);
+    if (text(headers, 'ce_id') !== alert.id) throw new Error(`alert ${alert.id} has another id in its header`);
+    return alert;
+  });
+}
+
+/** Errors: a dead letter of another source topic than `sourceTopic`. */
+export async function readDeadLetters(
+  backend: LogBackend,
+  topic: string,
+  sourceTopic: string,
+): Promise<readonly DeadLetterOutcome[]> {
+  return (await readTopic(backend, topic)).map(({ key, value, headers }) => {
+    const from = text(headers, DEAD_LETTER_HEADERS.topic);
+    if (from !== sourceTopic) throw new Error(`${topic} holds a dead letter of ${from}, not of ${sourceTopic}`);
+    return {
+      partition: Number(text(headers, DEAD_LETTER_HEADERS.partition)),
+      offset: Number(text(headers, DEAD_LETTER_HEADERS.offset)),
+      code: text(headers, DEAD_LETTER_HEADERS.code),
+      key,
+      value,
+    };
+  });
+}
+
+/** A header's text; empty where it is missing. */
+export function text(headers: readonly RecordHeader[], name: string): string {
+  return headers.find(([found]) => found === name)?.[1].toString('utf8') ?? '';
+}
+
+export interface IndependentCount {
+  readonly records: number;
+  /** Different values of the header that was asked for. */
+  readonly distinct: number;
+}
+
+const run = promisify(execFile);
+
+/** Counts a topic's committed records with kcat, and the different values of one header; null where kcat is missing. */
+export async function countWithKcat(
+  brokers: readonly string[],
+  topic: string,
+  header: string,
+): Promise<IndependentCount | null> {
+  const consume = [
+    '-C',
+    '-t',
+    topic,
+    '-o',
+    'beginning',
+    '-e',
+    '-q',
+    '-f',
+    '%h\\n',
+    '-X',
+    'isolation.level=read_committed',
+  ];
+  let stdout: string;
+  try {
+    ({ stdout } = await run('kcat', ['-b', brokers.join(','), ...consume], {
+      timeout: KCAT_MS,
+      maxBuffer: 512 * 1024 * 1024,
+    }));
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    throw error;
+  }
+  const lines = stdout.split('\n').filter((line) => line !== '');
+  const values = lines.map((line) => new RegExp(`(?:^|,)${header}=([^,]*)`).exec(line)?.[1] ?? '');
+  return { records: lines.length, distinct: new Set(values).size };
+}
