@@ -137,7 +137,7 @@ export class KafkaEpochLog implements EpochLog {
     if (error instanceof FencedError) return error;
     const reason = told(error, 'commit', `task ${this.parts.taskId}`);
     if (reason instanceof StreamError && DEFINITE.has(reason.code)) {
-
+      await this.parts.transaction.abort();
       return reason;
     }
     return new CommitDoubtfulError(

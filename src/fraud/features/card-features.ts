@@ -146,7 +146,6 @@ function ratio(part: number, whole: number): number {
   return whole > 0 ? part / whole : 0;
 }
 
-export { CARD_FEATURES, featuresHash } from './feature-list.js';
 
 /** Fills `batch.features` for a row. Runs before `rememberPayment`. */
 export const cardFeatures: KeyedStep<PaymentBatch, typeof cardState.fields> = {

@@ -53,7 +53,7 @@ function walk(tree: ModelTree, row: Float32Array, contributions: Float64Array): 
   while (feature[node] >= 0) {
     const asked = feature[node];
     const next = row[asked] < Math.fround(threshold[node]) ? left[node] : right[node];
-    contributions[asked] += margin[next];
+    contributions[asked] += margin[next] - margin[node];
     node = next;
   }
   return margin[node];

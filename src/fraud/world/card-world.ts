@@ -13,6 +13,7 @@ import { StreamError } from '../../stream/errors.js';
 import { encodePayment } from '../payments/encode-json.js';
 import { PAYMENT_LIMITS, type Payment, type PaymentId } from '../payments/payment.js';
 import { spoilMessage } from './malformed.js';
+import { COMPROMISED_FROM } from './merchant-risk.js';
 import { type Card, type Merchant, MIN_MERCHANTS, Population } from './population.js';
 import { Random } from './random.js';
 import { type PlannedPayment, planScenario, SCENARIOS, type Scenario } from './scenarios.js';
@@ -65,6 +66,8 @@ const HOURLY_MEAN = HOURLY.reduce((sum, share) => sum + share, 0) / 24;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 const USUAL_MAX_MINOR = 19_900;
+/** The share of honest payments that a compromised merchant keeps. */
+const KEPT_CUSTOMERS = 0.05;
 /** No scenario begins while so many fraud payments are planned: memory stays bounded whatever the rates. */
 const MAX_PLANNED = 20_000;
 
@@ -137,14 +140,22 @@ class SimulatedWorld implements CardWorld {
       channel === 'ecom' || place === null
         ? population.ecom
         : ((channel === 'atm' ? population.atms : population.shops).get(place) ?? population.ecom);
-    // The square makes some shops far busier than others.
-    const merchant = among[Math.floor(among.length * random.unit() ** 2)];
+    const merchant = this.honestChoice(among);
     return this.message(atMs, card, merchant, this.usualAmountMinor(card, merchant), null);
   }
 
-  /** Log-normal about the card's median; cash comes in tens. */
+  /** The square makes some shops far busier than others. Who hears of fraud at a shop goes elsewhere, as most do. */
+  private honestChoice(among: readonly Merchant[]): Merchant {
+    const { random } = this;
+    const choose = () => among[Math.floor(among.length * random.unit() ** 2)];
+    const merchant = choose();
+    return merchant.risk >= COMPROMISED_FROM && !random.chance(KEPT_CUSTOMERS) ? choose() : merchant;
+  }
+
+  /** Normal about the card's median, never far over it: three times the usual amount is what fraud looks like. Cash comes in tens. */
   private usualAmountMinor(card: Card, merchant: Merchant): number {
-    const amount = card.medianMinor * merchant.amountFactor * Math.exp(0.5 * this.random.normal());
+    const spread = Math.min(2, Math.max(0.2, 1 + 0.4 * this.random.normal()));
+    const amount = card.medianMinor * merchant.amountFactor * spread;
     const bounded = Math.min(USUAL_MAX_MINOR, Math.max(100, amount));
     return merchant.channel === 'atm' ? Math.max(1_000, Math.floor(bounded / 1_000) * 1_000) : Math.round(bounded);
   }

@@ -4,7 +4,7 @@
  * pay, `scenarios.ts` lets fraudsters.
  */
 import type { CardId, MerchantId } from '../payments/payment.js';
-import { worldMerchantRisk } from './merchant-risk.js';
+import { COMPROMISED_FROM, worldMerchantRisk } from './merchant-risk.js';
 import { distanceKm, PLACES, type Place } from './places.js';
 import { mix32, Random } from './random.js';
 
@@ -36,26 +36,21 @@ export interface Merchant {
 type Trade = readonly [mcc: string, channel: Merchant['channel'], amountFactor: number, weight: number];
 const TRADES: readonly Trade[] = [
   ['5411', 'pos', 1, 26], // groceries
-  ['5814', 'pos', 0.5, 14], // fast food
+  ['5814', 'pos', 0.6, 14], // fast food
   ['5812', 'pos', 1.1, 12], // restaurants
-  ['5541', 'pos', 1.4, 9], // fuel
+  ['5541', 'pos', 1.2, 9], // fuel
   ['5912', 'pos', 0.7, 7], // pharmacies
-  ['5651', 'pos', 1.5, 7], // clothing
-  ['4111', 'pos', 0.4, 5], // local transport
-  ['6011', 'atm', 2, 4], // cash machines
-  ['5942', 'ecom', 0.9, 4], // books
-  ['5732', 'ecom', 1.6, 4], // electronics
-  ['4899', 'ecom', 0.6, 4], // streaming
-  ['5999', 'ecom', 1.1, 4], // other shops
+  ['5651', 'pos', 1.2, 7], // clothing
+  ['4111', 'pos', 0.5, 5], // local transport
+  ['6011', 'atm', 1.2, 4], // cash machines
+  ['5942', 'ecom', 0.9, 3], // books
+  ['5732', 'ecom', 1.2, 3], // electronics
+  ['4899', 'ecom', 0.7, 3], // streaming
+  ['5999', 'ecom', 1.1, 3], // other shops
+  ['5816', 'ecom', 0.8, 2], // digital games
+  ['7995', 'ecom', 1, 1], // gambling
+  ['6051', 'ecom', 1.2, 1], // quasi cash
 ];
-/** What risky merchants sell. */
-const RISKY_TRADES: readonly Trade[] = [
-  ['5816', 'ecom', 0.8, 1], // digital games
-  ['7995', 'ecom', 1.2, 1], // gambling
-  ['6051', 'ecom', 1.5, 1], // quasi cash
-  ['5967', 'ecom', 0.7, 1], // teleshopping
-];
-const RISKY_FROM = 0.6;
 /** Half the width of a city, in degrees of latitude: 9 km. */
 const CITY_DEGREES = 0.08;
 const DAY_MS = 86_400_000;
@@ -65,7 +60,8 @@ export class Population {
   readonly ecom: readonly Merchant[];
   readonly atms: ReadonlyMap<Place, readonly Merchant[]>;
   readonly shops: ReadonlyMap<Place, readonly Merchant[]>;
-  readonly risky: readonly Merchant[];
+  /** Compromised shops, where cards' data gets stolen; few, and none in some small worlds. */
+  readonly compromised: readonly Merchant[];
   private readonly weightSum: number;
 
   constructor(
@@ -77,7 +73,7 @@ export class Population {
     const random = new Random(seed ^ 0x6d657263);
     this.merchants = Array.from({ length: merchants }, (_, index) => this.makeMerchant(index, random));
     this.ecom = this.merchants.filter(({ channel }) => channel === 'ecom');
-    this.risky = this.ecom.filter(({ risk }) => risk >= RISKY_FROM);
+    this.compromised = this.merchants.filter(({ channel, risk }) => channel === 'pos' && risk >= COMPROMISED_FROM);
     this.shops = byPlace(this.merchants.filter(({ channel }) => channel === 'pos'));
     this.atms = byPlace(this.merchants.filter(({ channel }) => channel === 'atm'));
   }
@@ -88,8 +84,8 @@ export class Population {
     return {
       id: `card-w${index}` as CardId,
       home: this.placeAt(this.fraction(index, 4)),
-      // 22 euros in the middle, cards from 7 to 70.
-      medianMinor: Math.round(2_200 * Math.exp(spread * 0.77)),
+      // 50 euros in the middle, cards from 25 to 100.
+      medianMinor: Math.round(5_000 * Math.exp(spread * 0.46)),
       ecomShare: 0.1 + 0.5 * this.fraction(index, 6),
       deviceId: `device-w${index}`,
       // 198.18.0.0/15 is kept for benchmarks (RFC 2544): nobody's address.
@@ -136,7 +132,7 @@ export class Population {
     const id = `merchant-w${index}` as MerchantId;
     const risk = worldMerchantRisk(id);
     const place = PLACES[index >> 1] ?? this.placeAt(random.unit());
-    const trade = givenTrade(index) ?? pickTrade(risk >= RISKY_FROM ? RISKY_TRADES : TRADES, random);
+    const trade = givenTrade(index) ?? pickTrade(random);
     const [mcc, channel, amountFactor] = trade;
     const shift = () => random.between(-CITY_DEGREES, CITY_DEGREES);
     const latitude = Number((place.latitude + shift()).toFixed(4));
@@ -154,13 +150,15 @@ function givenTrade(index: number): Trade | null {
 /** Fewest merchants a world can do with: a shop and a cash machine a place, and as many more for trade online. */
 export const MIN_MERCHANTS = PLACES.length * 4;
 
-function pickTrade(trades: readonly Trade[], random: Random): Trade {
-  let left = random.unit() * trades.reduce((sum, [, , , weight]) => sum + weight, 0);
-  for (const trade of trades) {
+const TRADE_WEIGHTS = TRADES.reduce((sum, [, , , weight]) => sum + weight, 0);
+
+function pickTrade(random: Random): Trade {
+  let left = random.unit() * TRADE_WEIGHTS;
+  for (const trade of TRADES) {
     left -= trade[3];
     if (left < 0) return trade;
   }
-  return trades[0];
+  return TRADES[0];
 }
 
 function byPlace(merchants: readonly Merchant[]): ReadonlyMap<Place, readonly Merchant[]> {

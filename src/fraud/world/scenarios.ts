@@ -42,7 +42,7 @@ export function planScenario(
     amountMinor: Math.round(amountMinor),
     scenario,
   });
-  const online = () => random.pick(population.risky.length > 0 ? population.risky : population.ecom);
+  const online = () => random.pick(population.ecom);
   switch (scenario) {
     case 'card-testing': {
       // Is the stolen card alive? Six small amounts at one shop tell, then comes the one that counts.
@@ -70,7 +70,9 @@ export function planScenario(
       return [pay(nowMs, online(), Math.max(40_000, card.medianMinor * random.between(15, 30)))];
     case 'compromised-merchant': {
       // A shop's card reader is copied: for hours, many cards pay too much there.
-      const shop = random.pick(population.merchants.filter(({ channel }) => channel === 'pos'));
+      const { compromised, merchants } = population;
+      const shops = compromised.length > 0 ? compromised : merchants.filter(({ channel }) => channel === 'pos');
+      const shop = random.pick(shops);
       const count = random.whole(15, 30);
       return Array.from({ length: count }, (_, i) => {
         const victim = localCard(shop.place, population, random);

@@ -46,8 +46,6 @@ export const f64: NumberField<Float64Array> = {
   bytes: 8,
   make: (n) => new Float64Array(n),
 };
-/** A 53-bit hash of a text (see `hash53`), kept as a float: 0 is "none". */
-export const hash53Field: NumberField<Float64Array> = f64;
 export const timer: TimerField = { type: 'timer' };
 
 /** Declares a ring of `size` entries; `size` must be a power of two, so that a position is a mask and not a division. */
