@@ -33,6 +33,9 @@ export interface Throughput {
   readonly cpuSecondsPerMillion: number;
   readonly secondHalfCpuPerMillion: number;
   readonly peakRssMiB: number;
+  /** Read back after the run, committed ones alone. */
+  readonly alerts: number;
+  readonly deadLetters: number;
   readonly load: number;
 }
 
@@ -88,6 +91,8 @@ export class KafkaBench {
         cpuSecondsPerMillion: round((end.cpu / loaded) * 1e6),
         secondHalfCpuPerMillion: round(((end.cpu - half.cpu) / rest) * 1e6),
         peakRssMiB: peakRssMiB(service.pid),
+        alerts: await this.countRecords(topics.alerts),
+        deadLetters: await this.countRecords(topics.deadLetters),
         load: loadAverage(),
       };
     } finally {
@@ -188,6 +193,22 @@ export class KafkaBench {
         await reader.close();
       }),
     );
+  }
+
+  private async countRecords(topic: string): Promise<number> {
+    const batch = new RecordBatch(1_000);
+    let total = 0;
+    for (let partition = 0; partition < this.partitions; partition++) {
+      const reader = await this.backend.openReader({ topic, partition, from: 'earliest' });
+      const end = await reader.endOffset();
+      while (reader.position < end) {
+        const count = reader.read(batch);
+        total += count;
+        if (count === 0 && reader.position < end) await reader.whenReadable(100);
+      }
+      await reader.close();
+    }
+    return total;
   }
 
   private async makeTopics(run: string): Promise<JobTopics> {

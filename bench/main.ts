@@ -76,7 +76,8 @@ async function makeJob(): Promise<Job> {
 }
 
 async function measure(job: Job): Promise<{ throughput: Throughput; latency: Latency }> {
-  const load = workload(values.file ?? null, job.name === 'reference' ? 20 : 1);
+  const file = values.file ?? (job.name === 'reference' ? makeReferencePayments() : null);
+  const load = workload(file, job.name === 'reference' ? 20 : 1);
   const runs: Throughput[] = [];
   for (let run = 0; run < Number(values.runs); run++) {
     say(`${job.name}: throughput over ${load.name}, run ${run + 1} of ${values.runs}`);
@@ -110,6 +111,19 @@ function print(throughput: Throughput, latency: Latency): void {
   }
   const rows = Object.entries({ ...throughput, ...latency });
   for (const [name, value] of rows) process.stdout.write(`${name.padEnd(26)} ${value}\n`);
+}
+
+/** The job's payments come from the peers' own script; null where it is not there. */
+function makeReferencePayments(): string | null {
+  const script = join(process.cwd(), '..', 'shared', 'peers', 'gen.py');
+  const file = join(directory, 'payments-100k.tsv');
+  try {
+    execFileSync('python3', [script, '20', file], { stdio: 'ignore' });
+    return file;
+  } catch (error) {
+    say(`the reference job's payments could not be made (${String(error).split('\n')[0]}); taking others`);
+    return null;
+  }
 }
 
 /** The job's model comes from the peers' own script (it needs Python with numpy and onnx). */

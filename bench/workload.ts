@@ -2,7 +2,8 @@
  * Owns what the benchmarks feed: the labelled payments where they are (../shared/data or --file), else the simulated
  * card world. Neighbours: `kafka-bench.ts` loads it into topics, at full speed or at a pace.
  */
-import { existsSync } from 'node:fs';
+import { createReadStream, existsSync } from 'node:fs';
+import { createInterface } from 'node:readline';
 import { cardWorld } from '../src/fraud/world/card-world.js';
 import { readPaymentFile } from '../src/fraud/payments/labelled-file.js';
 import type { OutputRecord } from '../src/stream/records.js';
@@ -19,6 +20,7 @@ export interface Workload {
 /** `spread` makes one customer of the labelled file so many cards. Every 1000th record is malformed. */
 export function workload(file: string | null, spread: number): Workload {
   const path = file ?? (existsSync(LABELLED) ? LABELLED : null);
+  if (path?.endsWith('.tsv')) return { name: path, batches: (topic, limit) => tsvBatches(path, topic, limit) };
   if (path === null) return { name: 'card world', batches: worldBatches };
   return { name: path, batches: (topic, limit) => fileBatches(path, topic, limit, spread) };
 }
@@ -38,6 +40,22 @@ async function* fileBatches(path: string, topic: string, limit: number, spread: 
     if (records.length > 0) yield records;
     if (count >= limit) return;
   }
+}
+
+/** The reference job's own file: `card TAB json` a line. Its event time is called eventTime; here it is occurredAt. */
+async function* tsvBatches(path: string, topic: string, limit: number): AsyncIterable<OutputRecord[]> {
+  let records: OutputRecord[] = [];
+  let count = 0;
+  for await (const line of createInterface({ input: createReadStream(path), crlfDelay: Number.POSITIVE_INFINITY })) {
+    const tab = line.indexOf('\t');
+    const value = Buffer.from(line.slice(tab + 1).replace('"eventTime"', '"occurredAt"'));
+    records.push(record(topic, Buffer.from(line.slice(0, tab)), value));
+    if (++count >= limit) break;
+    if (records.length < 4_000) continue;
+    yield records;
+    records = [];
+  }
+  yield records;
 }
 
 async function* worldBatches(topic: string, limit: number): AsyncIterable<OutputRecord[]> {

@@ -2,4 +2,5 @@
 import 'reflect-metadata';
 import { run } from './app/run.js';
 
-process.exitCode = await run(process.argv.slice(2));
+// Not exitCode alone: a part that could not be stopped in time must not keep the process.
+process.exit(await run(process.argv.slice(2)));

@@ -44,7 +44,7 @@ await serveWorker({
         hotKeys: 131_072,
         maxTimers: 1_000_000,
         writeBehind: { ageMs: 2_000, slotsAtOnce: 2_048 },
-        checkpoint: { intervalMs: 30_000, minPauseMs: 5_000, timeoutMs: 60_000, retained: 2 },
+        checkpoint: { intervalMs: 30_000, minPauseMs: 5_000, timeoutMs: 60_000, retained: 2, truncateLog: true },
         idleTimeoutMs: 0,
         stateLogTopic: data.topics.stateLog,
         stateDirectory: `${data.directory}/state`,

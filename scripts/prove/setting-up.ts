@@ -130,6 +130,7 @@ class OpenSurroundings implements Surroundings {
     const all = [
       '--roles=detector',
       '--no-demo',
+      '--port=0',
       `--kafka=${this.brokers.join(',')}`,
       `--kafka-client-id=${pipeline}`,
       `--pipeline-name=${pipeline}`,

@@ -43,8 +43,7 @@ export async function startAnalystSide(parts: AnalystSideParts): Promise<Analyst
   const recent = new RecentAlerts();
   const needsDatabase = roles.includes('projector') || roles.includes('api');
   const database = needsDatabase ? await startDatabase(parts) : null;
-  const projector =
-    database !== null && roles.includes('projector') ? startProjector(parts, database, recent) : null;
+  const projector = database !== null && roles.includes('projector') ? startProjector(parts, database, recent) : null;
   // Every process answers for its health and figures; alerts are served where the role asks for it.
   const api = await startApi(parts, database, projector);
   return {
@@ -75,12 +74,19 @@ async function startDatabase(parts: AnalystSideParts): Promise<Database> {
     closers.add('embedded Postgres', () => server.stop());
     address = server.url;
   }
+  let closing = false;
   const database = await openDatabase({
     url: address,
     poolSize,
-    onTrouble: (error) => say('warn', `Postgres: ${error.message}`),
+    // A pool lets go of its connections before they have ended: a server stopped then cuts them, and that is no trouble.
+    onTrouble: (error) => {
+      if (!closing) say('warn', `Postgres: ${error.message}`);
+    },
   });
-  closers.add('database', () => database.close());
+  closers.add('database', () => {
+    closing = true;
+    return database.close();
+  });
   step.done();
   return database;
 }

@@ -41,8 +41,15 @@ export async function startDetector(parts: DetectorParts): Promise<Detector> {
   const workerData: WorkerSettings = {
     configuration,
     stateDirectory: join(configuration.dataDir, 'state', identity),
-    snapshotDirectory: join(configuration.dataDir, 'checkpoints', identity),
+    snapshotDirectory: join(configuration.checkpoint.directory ?? join(configuration.dataDir, 'checkpoints'), identity),
   };
+  if (backend.kind === 'kafka' && configuration.checkpoint.directory === undefined) {
+    say(
+      'warn',
+      'checkpoints are kept on this machine alone, so the state log is never truncated and grows without end; ' +
+        'give --checkpoint-directory a directory that every process of this pipeline reaches',
+    );
+  }
   const supervisor = new Supervisor({
     entry: new URL('./worker-entry.js', import.meta.url),
     workerData,
@@ -62,7 +69,12 @@ export async function startDetector(parts: DetectorParts): Promise<Detector> {
     tasks: supervisor.tasks,
     workers: supervisor.workers,
   });
-  await supervisor.start();
+  try {
+    await supervisor.start();
+  } catch (error) {
+    await supervisor.stop(); // the workers that did come up
+    throw error;
+  }
   const publish = async () => {
     const offsets = new Map(
       supervisor.tasks.filter(({ epoch }) => epoch >= 0).map((task) => [task.partition, task.committedOffset]),

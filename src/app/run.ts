@@ -28,6 +28,11 @@ import { coloursWanted, openTerminal, type Terminal, terminalKind } from './term
 import { forgetTopics, prepareTopics } from './topics.js';
 import { VERSION } from './version.js';
 
+/** A start that is to end gets this long for the step it is at. */
+const START_GRACE_MS = 2_000;
+const EXIT_GRACE_MS = 500;
+const ONE_PRESS_MS = 1_000;
+
 /** Runs the service until it is stopped. `argv` is without program names. Resolves to the exit code; never rejects. */
 export async function run(argv: readonly string[]): Promise<number> {
   const asked = askedFor(argv);
@@ -65,33 +70,43 @@ async function serve(given: Configuration): Promise<number> {
   });
   const closers = new Closers(systemClock);
   const stop = new StopRequest();
-  let failure: unknown = null;
-  try {
-    await start(given, terminal, closers, stop);
-    await stop.requested;
-  } catch (error) {
-    failure = error;
-  }
+  const started = start(given, terminal, closers, stop).then(
+    () => null,
+    (error: unknown) => error,
+  );
+  // Whichever comes first: a start that fails, or the end of a process that runs, or of one that is still starting.
+  const failure = await Promise.race([started.then((error) => error ?? stop.requested), stop.requested]);
   const reason = failure ?? stop.failure;
   terminal.stopping(reason === null ? (stop.reason ?? 'asked to') : 'failed');
+  closers.refuse();
+  // What a start under way says once it is to end concerns nobody.
+  await Promise.race([started, elapsed(START_GRACE_MS)]);
   const problems = await closers.closeAll();
   terminal.stopped(problems.length === 0 ? null : problems.join('; '));
   stop.dispose();
-  if (reason === null) return problems.length === 0 ? 0 : 1;
-  process.stderr.write(`${sayError(reason)}\n`);
-  return 1;
+  const code = reason === null && problems.length === 0 ? 0 : 1;
+  if (reason !== null) process.stderr.write(`${sayError(reason)}\n`);
+  // What a part that did not stop still holds must not keep the process alive; everything durable is on disk.
+  setTimeout(() => process.exit(code), EXIT_GRACE_MS).unref();
+  return code;
 }
+
+const elapsed = (ms: number): Promise<void> =>
+  new Promise((resolve) => {
+    setTimeout(resolve, ms).unref();
+  });
 
 /** Brings everything up, in order; what was started is in `closers`, also when a later part fails. */
 async function start(given: Configuration, terminal: Terminal, closers: Closers, stop: StopRequest): Promise<void> {
   const log = makeLog(given.log, terminal);
   const say = (level: 'info' | 'warn', message: string) => log(level, message);
-  const dataDirectory = await openDataDirectory(given.dataDir);
+  const dataDirectory = await openDataDirectory(given.dataDir, { onLost: (error) => stop.fail(error) });
   closers.add('data directory', () => dataDirectory.close());
   if (given.fresh) await dataDirectory.wipe();
   // Named here, so that the directory knows them as ours: `wipe` removes nothing else.
   for (const name of ['log', 'state', 'checkpoints', 'postgres', 'secrets']) await dataDirectory.subdirectory(name);
   const configuration = await withDemoRiskService(await withCardTokenSecret(given), closers);
+  if (configuration.roles.includes('detector')) await checkFraudParts(configuration);
 
   const logStep = terminal.progress(
     configuration.backend === 'kafka' ? `Kafka ${configuration.kafka.brokers.join(', ')}` : 'embedded log',
@@ -143,6 +158,13 @@ async function start(given: Configuration, terminal: Terminal, closers: Closers,
   terminal.run(analystSide.feed, analystSide.addresses);
 }
 
+/** Model and rules are refused here, in a moment, before anything else comes up; workers open them for themselves. */
+async function checkFraudParts(configuration: Configuration): Promise<void> {
+  const { openFraudPipeline } = await import('./fraud-parts.js');
+  const parts = await openFraudPipeline(configuration);
+  await parts.close();
+}
+
 /** In the demo, lookups need somebody who answers. */
 async function withDemoRiskService(configuration: Configuration, closers: Closers): Promise<Configuration> {
   if (!configuration.demo.enabled || configuration.merchantRisk.url !== undefined) return configuration;
@@ -170,21 +192,28 @@ function sayMemory(
   }
 }
 
-/** Ctrl-C, SIGTERM, or a part that cannot go on. A second Ctrl-C does not wait. */
+/**
+ * Ctrl-C, SIGTERM, or a part that cannot go on. A second Ctrl-C does not wait; but npm passes on the one that the
+ * terminal has already sent to the whole group, so that one press comes twice.
+ */
 class StopRequest {
-  readonly requested: Promise<void>;
+  readonly requested: Promise<null>;
   reason: string | null = null;
   failure: StreamError | null = null;
   private settle: () => void = () => {};
+  private askedAtMs = 0;
   private readonly onSignal = (signal: NodeJS.Signals) => {
-    if (this.reason !== null) process.exit(130);
-    this.reason = signal;
-    this.settle();
+    const nowMs = systemClock.monotonic();
+    if (this.reason === null) {
+      this.reason = signal;
+      this.askedAtMs = nowMs;
+      this.settle();
+    } else if (nowMs - this.askedAtMs > ONE_PRESS_MS) process.exit(130);
   };
 
   constructor() {
     this.requested = new Promise((resolve) => {
-      this.settle = resolve;
+      this.settle = () => resolve(null);
     });
     process.on('SIGINT', this.onSignal);
     process.on('SIGTERM', this.onSignal);
@@ -201,7 +230,10 @@ class StopRequest {
   }
 }
 
+/** An error that crossed from a worker thread is no StreamError any more, and has kept its code. */
 function sayError(error: unknown): string {
-  if (error instanceof StreamError) return `fraud: ${error.message} (${error.code})`;
+  const code = error instanceof Error && 'code' in error ? String(error.code) : '';
+  if (error instanceof StreamError || /^[a-z]+(-[a-z]+)*$/.test(code))
+    return `fraud: ${(error as Error).message} (${code})`;
   return error instanceof Error ? `fraud: ${error.stack ?? error.message}` : `fraud: ${String(error)}`;
 }

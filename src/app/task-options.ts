@@ -31,6 +31,7 @@ export function taskOptions(configuration: Configuration, stateDirectory: string
       minPauseMs: checkpoint.minPauseMs,
       timeoutMs: checkpoint.timeoutMs,
       retained: checkpoint.retained,
+      truncateLog: configuration.backend === 'embedded' || checkpoint.directory !== undefined,
     },
     idleTimeoutMs: watermark.idleTimeoutMs,
     stateLogTopic: topics.stateLog,

@@ -126,6 +126,15 @@ export function describeStateStore(name: string, open: OpenStateStore): void {
       ]);
     });
 
+    it('scans a prefix given as a Buffer, time and again, and leaves it as it is', async () => {
+      const store = await openAt('a');
+      await store.writeBatch([put('a', '0'), put('b1', '1'), put('c', '2')]);
+      const prefix = Buffer.from('b');
+      expect(await scanned(store, prefix)).toEqual([['b1', '1']]);
+      expect(await scanned(store, prefix)).toEqual([['b1', '1']]);
+      expect(prefix.toString()).toBe('b');
+    });
+
     it('scans everything for an empty prefix, and to the end for a prefix of 0xff', async () => {
       const store = await openAt('a');
       const keys = ['\u0000', 'm', '\u00ff', '\u00ff\u00ff', '\u00ff\u00ffa'];

@@ -38,7 +38,7 @@ const options: Omit<TaskOptions, 'stateDirectory'> = {
   hotKeys: 64,
   maxTimers: 10_000,
   writeBehind: { ageMs: 0, slotsAtOnce: 8 },
-  checkpoint: { intervalMs: 30, minPauseMs: 0, timeoutMs: 5_000, retained: 2 },
+  checkpoint: { intervalMs: 30, minPauseMs: 0, timeoutMs: 5_000, retained: 2, truncateLog: true },
   idleTimeoutMs: 0,
   stateLogTopic: TOPICS.log,
 };

@@ -245,7 +245,8 @@ function prefixEnd(prefix: Uint8Array): Uint8Array | null {
   let last = prefix.length - 1;
   while (last >= 0 && prefix[last] === 0xff) last--;
   if (last < 0) return null;
-  const end = prefix.slice(0, last + 1);
+  // A copy: `slice` of a Buffer is a view, and raising its last byte would change the prefix itself.
+  const end = Uint8Array.from(prefix.subarray(0, last + 1));
   end[last]++;
   return end;
 }

@@ -146,8 +146,8 @@ export const demoSettings = z.object({
   }),
   merchants: whole(1_000, MIN_MERCHANTS, 1_000_000, 'merchants', 'Merchants of the simulated world.'),
   seed: whole(1, 0, 4_294_967_295, '', 'The same seed makes the same cards, merchants and habits.'),
-  fraudPerThousand: setting(z.number().min(0).max(1_000).default(0.5), {
-    doc: 'Fraud schemes begun, each of 1 to 30 payments.',
+  fraudPerThousand: setting(z.number().min(0).max(1_000).default(1), {
+    doc: 'Fraud schemes begun, each of 1 to 16 payments.',
     unit: 'a thousand payments',
   }),
   latePerThousand: setting(z.number().min(0).max(1_000).default(0.2), {

@@ -96,6 +96,11 @@ export const checkpointSettings = z.object({
   minPauseMs: ms(5_000, 0, dayMs, 'Least time between a checkpoint’s end and the next one’s start.'),
   timeoutMs: ms(600_000, 1_000, dayMs, 'A checkpoint that takes longer is given up; the next one tries again.'),
   retained: setting(z.int().min(1).max(100).default(2), { doc: 'Checkpoints kept.', unit: 'checkpoints' }),
+  directory: setting(z.string().min(1).optional().describe('a directory'), {
+    doc: 'Where checkpoints are kept. On Kafka, a directory that all processes of the pipeline reach lets the state log be truncated behind them.',
+    defaultNote: 'in the data directory; on Kafka the state log is then kept whole',
+    path: true,
+  }),
 });
 
 export const memorySettings = z.object({

@@ -16,7 +16,7 @@ import { spoilMessage } from './malformed.js';
 import { COMPROMISED_FROM } from './merchant-risk.js';
 import { type Card, type Merchant, MIN_MERCHANTS, Population } from './population.js';
 import { Random } from './random.js';
-import { type PlannedPayment, planScenario, SCENARIOS, type Scenario } from './scenarios.js';
+import { type PlannedPayment, pickScenario, planScenario, type Scenario } from './scenarios.js';
 
 export interface CardWorldOptions {
   readonly seed: number;
@@ -29,7 +29,7 @@ export interface CardWorldOptions {
   readonly paymentsPerCardPerDay?: number;
   /** `daily`: people sleep (default). `even`: the same rate round the clock. */
   readonly rhythm?: 'daily' | 'even';
-  /** Scenarios begun a thousand payments; 0.5 where left out. Each makes 1 to 30 payments. */
+  /** Scenarios begun a thousand payments; 1 where left out. Each makes 1 to 16 payments, 4 on average. */
   readonly fraudPerThousand?: number;
   /** Messages a thousand that are no payments; 0 where left out. */
   readonly malformedPerThousand?: number;
@@ -100,7 +100,7 @@ class SimulatedWorld implements CardWorld {
     this.isDaily = rhythm === 'daily';
     // Drawn at the busiest hour's rate, then thinned to each card's own hour (Lewis and Shedler 1979).
     this.meanGapMs = (1_000 / this.ratePerSecond) * (this.isDaily ? HOURLY_MEAN : 1);
-    this.fraud = (options.fraudPerThousand ?? 0.5) / 1_000;
+    this.fraud = (options.fraudPerThousand ?? 1) / 1_000;
     this.malformed = (options.malformedPerThousand ?? 0) / 1_000;
     this.late = (options.latePerThousand ?? 0) / 1_000;
     this.idPrefix = `w${startMs.toString(36)}-${seed.toString(36)}-`;
@@ -132,7 +132,7 @@ class SimulatedWorld implements CardWorld {
     const localHour = Math.floor((atMs + card.home.utcOffsetHours * HOUR_MS) / HOUR_MS) % 24;
     if (this.isDaily && !random.chance(HOURLY[localHour])) return null;
     if (random.chance(this.fraud) && this.planned.length < MAX_PLANNED) {
-      for (const plan of planScenario(random.pick(SCENARIOS), atMs, population, random)) this.planned.add(plan);
+      for (const plan of planScenario(pickScenario(random), atMs, population, random)) this.planned.add(plan);
     }
     const place = population.whereabouts(index, card.home, atMs);
     const channel = place === null || random.chance(card.ecomShare) ? 'ecom' : random.chance(0.05) ? 'atm' : 'pos';
@@ -152,9 +152,12 @@ class SimulatedWorld implements CardWorld {
     return merchant.risk >= COMPROMISED_FROM && !random.chance(KEPT_CUSTOMERS) ? choose() : merchant;
   }
 
-  /** Normal about the card's median, never far over it: three times the usual amount is what fraud looks like. Cash comes in tens. */
+  /**
+   * Normal about the card's median and never far from it, as three times the usual amount is what fraud looks like, even
+   * where the usual is one payment. Cash comes in tens.
+   */
   private usualAmountMinor(card: Card, merchant: Merchant): number {
-    const spread = Math.min(2, Math.max(0.2, 1 + 0.4 * this.random.normal()));
+    const spread = Math.min(1.7, Math.max(0.6, 1 + 0.3 * this.random.normal()));
     const amount = card.medianMinor * merchant.amountFactor * spread;
     const bounded = Math.min(USUAL_MAX_MINOR, Math.max(100, amount));
     return merchant.channel === 'atm' ? Math.max(1_000, Math.floor(bounded / 1_000) * 1_000) : Math.round(bounded);

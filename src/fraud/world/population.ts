@@ -36,12 +36,12 @@ export interface Merchant {
 type Trade = readonly [mcc: string, channel: Merchant['channel'], amountFactor: number, weight: number];
 const TRADES: readonly Trade[] = [
   ['5411', 'pos', 1, 26], // groceries
-  ['5814', 'pos', 0.6, 14], // fast food
+  ['5814', 'pos', 0.8, 14], // fast food
   ['5812', 'pos', 1.1, 12], // restaurants
   ['5541', 'pos', 1.2, 9], // fuel
-  ['5912', 'pos', 0.7, 7], // pharmacies
+  ['5912', 'pos', 0.8, 7], // pharmacies
   ['5651', 'pos', 1.2, 7], // clothing
-  ['4111', 'pos', 0.5, 5], // local transport
+  ['4111', 'pos', 0.7, 5], // local transport
   ['6011', 'atm', 1.2, 4], // cash machines
   ['5942', 'ecom', 0.9, 3], // books
   ['5732', 'ecom', 1.2, 3], // electronics

@@ -25,6 +25,26 @@ export interface PlannedPayment {
   readonly scenario: Scenario;
 }
 
+/** How often each begins, relative: so that alerts come of all kinds, though some scenarios make many payments. */
+const FREQUENCY: Readonly<Record<Scenario, number>> = {
+  'card-testing': 4,
+  'velocity-burst': 2,
+  'impossible-travel': 4,
+  'large-amount': 4,
+  'compromised-merchant': 1,
+};
+const FREQUENCIES = SCENARIOS.reduce((sum, scenario) => sum + FREQUENCY[scenario], 0);
+
+/** The scenario that begins next. */
+export function pickScenario(random: Random): Scenario {
+  let left = random.unit() * FREQUENCIES;
+  for (const scenario of SCENARIOS) {
+    left -= FREQUENCY[scenario];
+    if (left < 0) return scenario;
+  }
+  return SCENARIOS[0];
+}
+
 const MINUTE_MS = 60_000;
 
 /** The payments of a scenario that begins at `nowMs`, in order of time. */
@@ -45,11 +65,12 @@ export function planScenario(
   const online = () => random.pick(population.ecom);
   switch (scenario) {
     case 'card-testing': {
-      // Is the stolen card alive? Six small amounts at one shop tell, then comes the one that counts.
+      // Is the stolen card alive? Six small amounts at one shop tell, then comes the one that counts; every fourth
+      // thief sells the card instead.
       const shop = online();
       const spanMs = random.between(2 * MINUTE_MS, 5 * MINUTE_MS);
       const small = Array.from({ length: 6 }, (_, i) => pay(nowMs + (spanMs * i) / 6, shop, random.between(50, 195)));
-      return [...small, pay(nowMs + spanMs, online(), random.between(28_000, 95_000))];
+      return random.chance(0.25) ? small : [...small, pay(nowMs + spanMs, online(), random.between(28_000, 95_000))];
     }
     case 'velocity-burst': {
       const count = random.whole(10, 14);
@@ -69,14 +90,14 @@ export function planScenario(
     case 'large-amount':
       return [pay(nowMs, online(), Math.max(40_000, card.medianMinor * random.between(15, 30)))];
     case 'compromised-merchant': {
-      // A shop's card reader is copied: for hours, many cards pay too much there.
+      // A shop's card reader is copied: for an hour, many cards pay too much there.
       const { compromised, merchants } = population;
       const shops = compromised.length > 0 ? compromised : merchants.filter(({ channel }) => channel === 'pos');
       const shop = random.pick(shops);
-      const count = random.whole(15, 30);
+      const count = random.whole(8, 16);
       return Array.from({ length: count }, (_, i) => {
         const victim = localCard(shop.place, population, random);
-        const atMs = nowMs + i * random.between(4 * MINUTE_MS, 8 * MINUTE_MS);
+        const atMs = nowMs + i * random.between(2 * MINUTE_MS, 5 * MINUTE_MS);
         return pay(atMs, shop, victim.medianMinor * random.between(4, 7), victim);
       }).sort((a, b) => a.atMs - b.atMs);
     }

@@ -20,6 +20,11 @@ export interface CheckpointOptions {
   readonly timeoutMs: number;
   /** Checkpoints kept. At least 1. */
   readonly retained: number;
+  /**
+   * Whether the log may forget what the kept checkpoints cover. Only where every process that may own the task can
+   * reach the snapshot store; else a successor on another machine could find neither log nor checkpoint.
+   */
+  readonly truncateLog: boolean;
 }
 
 export interface CheckpointFigures {
@@ -121,11 +126,13 @@ export class Checkpoints {
   }
 
   private async forgetOlder(): Promise<void> {
-    const oldest = this.kept[0];
-    if (oldest.resume.stateLogOffset !== null) await this.epochLog.truncateStateLog(oldest.resume.stateLogOffset);
-    const keep = new Set(this.kept.map(({ snapshotId }) => snapshotId));
+    const { snapshotId, resume } = this.kept[0];
+    if (this.options.truncateLog && resume.stateLogOffset !== null) {
+      await this.epochLog.truncateStateLog(resume.stateLogOffset);
+    }
+    // Ids order as epochs do. Newer ones stay whoever made them: this may be a zombie that does not know it yet.
     for (const id of await this.storage.snapshots.list(this.storage.taskId)) {
-      if (!keep.has(id)) await this.storage.snapshots.delete(this.storage.taskId, id);
+      if (id < snapshotId) await this.storage.snapshots.delete(this.storage.taskId, id);
     }
   }
 

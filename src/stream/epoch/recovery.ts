@@ -10,12 +10,15 @@ import type { Clock, EpochLog } from '../ports.js';
 import type { KeyedState } from '../state/keyed-state.js';
 import { FRESH_START, type ResumePoint, TIMER_PREFIX } from '../state/stored-form.js';
 import type { WriteBehind } from '../state/write-behind.js';
-import { type CheckpointPointer, type DeltaRecord, StateLogDecoder } from './delta.js';
+import { type DeltaRecord, StateLogDecoder } from './delta.js';
 
 /** Changes of one delta that are loaded and applied at a time. */
 const CHANGES_AT_ONCE = 4096;
 /** Dirty slots written at a time when a replay runs out of room. */
 const WRITES_AT_ONCE = 8192;
+
+/** Recovery was asked to end before it was complete: nothing is lost, the next start begins it again. */
+export class StoppedError extends Error {}
 
 export interface RecoveryParts {
   readonly taskId: string;
@@ -29,6 +32,8 @@ export interface RecoveryParts {
     onTimer(key: Uint8Array, dueMs: number): void;
   };
   onProgress(message: string): void;
+  /** Asked between epochs of a replay. */
+  shouldStop(): boolean;
 }
 
 export interface Recovered {
@@ -54,7 +59,7 @@ export async function recover(parts: RecoveryParts): Promise<Recovered> {
     );
   }
   if (start.stateLogOffset === null || start.stateLogOffset < range.start) {
-    start = (await restoreSnapshot(parts, range.start)) ?? FRESH_START;
+    start = (await restoreSnapshot(parts, range)) ?? FRESH_START;
   }
   const opened = parts.openState(start);
   for await (const { key, value } of storage.store.scan(TIMER_PREFIX)) {
@@ -71,29 +76,32 @@ export async function recover(parts: RecoveryParts): Promise<Recovered> {
   return recovered;
 }
 
-/** Takes the newest snapshot that is whole into the store. Null: there is none, the log must tell all. */
-async function restoreSnapshot(parts: RecoveryParts, logStart: number): Promise<ResumePoint | null> {
-  const pointers: CheckpointPointer[] = [];
-  const decoder = new StateLogDecoder();
-  await parts.epochLog.readStateLog(logStart, (value, offset) => {
-    const record = decoder.push(value, offset);
-    if (record?.kind === 'pointer') pointers.push(record.pointer);
-  });
-  for (const { snapshotId } of pointers.reverse()) {
+/**
+ * Takes the newest snapshot that is whole, and whose resume point the log still reaches, into the store. A snapshot
+ * holds committed epochs alone, so any complete one will do. Null: there is none, the log must tell all.
+ */
+async function restoreSnapshot(
+  { storage, taskId, onProgress }: RecoveryParts,
+  range: { readonly start: number; readonly end: number },
+): Promise<ResumePoint | null> {
+  const ids = await storage.snapshots.list(taskId);
+  for (const id of [...ids].reverse()) {
     try {
-      await parts.storage.restore(snapshotId);
-      const resume = await parts.storage.resumePoint();
-      if (resume?.stateLogOffset == null || resume.stateLogOffset < logStart) continue;
-      parts.onProgress(`${parts.taskId}: state restored from checkpoint ${snapshotId} (epoch ${resume.epoch})`);
+      await storage.restore(id);
+      const resume = await storage.resumePoint();
+      const at = resume?.stateLogOffset ?? -1;
+      if (resume === null || at < range.start || at > range.end) {
+        onProgress(`${taskId}: checkpoint ${id} goes on at state-log offset ${at}, the log has ${range.start} to ${range.end}`);
+        continue;
+      }
+      onProgress(`${taskId}: state restored from checkpoint ${id} (epoch ${resume.epoch})`);
       return resume;
     } catch (error) {
       if (!(error instanceof CorruptDataError)) throw error;
-      parts.onProgress(
-        `${parts.taskId}: checkpoint ${snapshotId} is unusable, trying the one before: ${error.message}`,
-      );
+      onProgress(`${taskId}: checkpoint ${id} is unusable, trying the one before: ${error.message}`);
     }
   }
-  await parts.storage.wipe();
+  await storage.wipe();
   return null;
 }
 
@@ -105,6 +113,7 @@ async function replay(parts: RecoveryParts, opened: Opened, start: ResumePoint, 
   let at = start;
   const startedAt = parts.clock.monotonic();
   const end = await parts.epochLog.readStateLog(from, async (value, offset, nextOffset) => {
+    if (parts.shouldStop()) throw new StoppedError();
     const record = decoder.push(value, offset);
     if (record === null || record.kind === 'pointer') return;
     const { head } = record;

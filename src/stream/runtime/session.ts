@@ -52,6 +52,8 @@ export interface SessionParts<B extends StepBatch, F extends LayoutFields> {
 const TIMERS_AT_ONCE = 1024;
 const WRITES_AT_ONCE = 8192;
 const LONGEST_WAIT_MS = 500;
+/** A checkpoint under way at a stop may end within this; one that does not is given up, the one before serves. */
+const LONGEST_CHECKPOINT_WAIT_MS = 1_000;
 
 export class Session<B extends StepBatch, F extends LayoutFields> implements Outputs {
   /** The newest durable position. */
@@ -337,13 +339,22 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
     await writeBehind.idle();
   }
 
+  private async atMost(ms: number, work: Promise<void>): Promise<void> {
+    let cancel = () => {};
+    const limit = new Promise<void>((resolve) => {
+      cancel = this.parts.clock.schedule(ms, resolve);
+    });
+    await Promise.race([work, limit]);
+    cancel();
+  }
+
   /** A clean stop: the open epoch commits, the store takes everything, so that the next start replays nothing. */
   private async finish(): Promise<void> {
     const { writeBehind, checkpoints } = this.parts;
     await this.commitSettled();
     if (this.epochs.open !== null) this.close();
     await this.commitSettled();
-    await checkpoints.idle();
+    await this.atMost(LONGEST_CHECKPOINT_WAIT_MS, checkpoints.idle());
     while (!writeBehind.settled) {
       await writeBehind.idle();
       writeBehind.sweepAll(this.committed.epoch, this.committed.epoch, WRITES_AT_ONCE);

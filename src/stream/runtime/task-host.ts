@@ -51,6 +51,7 @@ interface Hosted {
 export class TaskHost {
   private readonly hosted = new Map<number, Hosted>();
   private readonly lastStatus = new Map<number, TaskStatus>();
+  private stopping = false;
 
   constructor(
     private readonly makeTask: (partition: number) => HostedTask,
@@ -71,8 +72,9 @@ export class TaskHost {
     for (const partition of wanted) if (!this.hosted.has(partition)) this.start(partition);
   }
 
-  /** Stops every task cleanly. */
+  /** Stops every task cleanly. How far they came stays to be told: `statuses` goes on showing them. */
   stop(): Promise<void> {
+    this.stopping = true;
     return this.own([]);
   }
 
@@ -85,7 +87,7 @@ export class TaskHost {
     const hosted: Hosted = { task: null, wanted: true, ended: Promise.resolve() };
     const ended = this.keepRunning(partition, hosted).finally(() => {
       this.hosted.delete(partition);
-      if (!hosted.wanted) this.lastStatus.delete(partition);
+      if (!hosted.wanted && !this.stopping) this.lastStatus.delete(partition);
     });
     this.hosted.set(partition, Object.assign(hosted, { ended }));
   }

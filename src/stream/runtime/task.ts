@@ -6,7 +6,7 @@
 import { type CheckpointOptions, Checkpoints } from '../checkpoint/checkpoints.js';
 import { TaskStore } from '../checkpoint/task-store.js';
 import { afterFailure, type CommitFailure, type EpochLimits } from '../epoch/protocol.js';
-import { recover } from '../epoch/recovery.js';
+import { recover, StoppedError } from '../epoch/recovery.js';
 import { CommitDoubtfulError, FencedError, StreamError } from '../errors.js';
 import type { StepBatch } from '../pipeline/batch.js';
 import type { PipelineDefinition, StepContext } from '../pipeline/pipeline.js';
@@ -136,6 +136,7 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
         await this.runSession(storage, epochLog);
         return 'stopped';
       } catch (error) {
+        if (error instanceof StoppedError) return 'stopped';
         const next = afterFailure(kindOf(error));
         if (next === 'stop') {
           this.error = describe(error);
@@ -179,6 +180,7 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
         return { state: erased, writeBehind, onTimer: (key, due) => timers.push(key, due) };
       },
       onProgress: (message) => this.parts.say('info', message),
+      shouldStop: () => this.stopRequested,
     });
     if (opened === null) throw new Error('recovery ended without a state');
     const { state, writeBehind } = opened as { state: KeyedState<F>; writeBehind: WriteBehind };

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { jsonDecoder } from '../../../src/fraud/payments/decode-json.js';
 import { PaymentBatch } from '../../../src/fraud/payments/payment-batch.js';
 import { type CardWorldOptions, cardWorld, type WorldMessage } from '../../../src/fraud/world/card-world.js';
-import { worldMerchantRisk } from '../../../src/fraud/world/merchant-risk.js';
+import { COMPROMISED_FROM, worldMerchantRisk } from '../../../src/fraud/world/merchant-risk.js';
 import { distanceKm } from '../../../src/fraud/world/places.js';
 import { SCENARIOS, type Scenario } from '../../../src/fraud/world/scenarios.js';
 import { recordsOf } from '../payments/fixtures.js';
@@ -108,7 +108,11 @@ describe('the simulated card world', () => {
         ).values(),
       ].map((group) => group.map(({ payment }) => payment).filter((payment) => payment !== null));
     for (const scenario of SCENARIOS) expect(byCard(scenario).length).toBeGreaterThan(10);
-    for (const payments of byCard('card-testing').filter(({ length }) => length === 7)) {
+    // Every fourth test of a card is not followed by a large payment.
+    const tests = byCard('card-testing').filter(({ length }) => length === 6 || length === 7);
+    const unfinished = tests.filter(({ length }) => length === 6).length / tests.length;
+    expect([unfinished > 0.12, unfinished < 0.4]).toEqual([true, true]);
+    for (const payments of tests.filter(({ length }) => length === 7)) {
       const amounts = payments.map(({ amountMinor }) => amountMinor);
       expect(Math.max(...amounts.slice(0, 6))).toBeLessThan(200);
       expect(amounts[6]).toBeGreaterThanOrEqual(28_000);
@@ -168,10 +172,29 @@ describe('the simulated card world', () => {
 });
 
 describe('the risk of the world', () => {
-  it('is low for most merchants, spread over 0 to 1, and always the same', () => {
-    const risks = Array.from({ length: 10_000 }, (_, i) => worldMerchantRisk(`merchant-w${i}`)).sort((a, b) => a - b);
-    expect(risks[5_000]).toBeCloseTo(0.125, 1);
-    expect([risks[0] >= 0, risks[9_999] < 1, risks[9_700] > 0.85]).toEqual([true, true, true]);
-    expect(worldMerchantRisk('merchant-3156')).toBe(0.487);
+  const risks = Array.from({ length: 100_000 }, (_, i) => worldMerchantRisk(`merchant-w${i}`)).sort((a, b) => a - b);
+
+  it('is a share of fraud: next to nothing for all but the few compromised merchants, and always the same', () => {
+    const compromised = risks.filter((risk) => risk >= COMPROMISED_FROM);
+    expect(compromised.length / risks.length).toBeCloseTo(0.015, 3);
+    expect([risks[0] >= 0, (risks.at(-1) ?? 1) <= 0.9]).toEqual([true, true]);
+    expect(risks[risks.length - compromised.length - 1]).toBeLessThanOrEqual(0.02);
+    expect(risks[50_000]).toBeCloseTo(0.0025, 3);
+    // Spread over their whole span: the model must see mild and grave cases.
+    const middle = compromised[compromised.length >> 1];
+    expect([middle > 0.45, middle < 0.6]).toEqual([true, true]);
+    expect([worldMerchantRisk('merchant-3156'), worldMerchantRisk('merchant-268')]).toEqual([0.0002, 0.6883]);
+  });
+
+  it('names merchants where the compromised-merchant scenario plays, and which honest people avoid', () => {
+    const messages = run({ fraudPerThousand: 10, cards: 10_000, merchants: 1_000 }, startMs + DAY_MS);
+    const riskOf = ({ payment }: WorldMessage) => worldMerchantRisk(payment?.merchantId ?? '');
+    const copied = messages.filter(({ scenario }) => scenario === 'compromised-merchant');
+    expect(copied.length).toBeGreaterThan(50);
+    for (const message of copied) expect(riskOf(message)).toBeGreaterThanOrEqual(COMPROMISED_FROM);
+    const honest = messages.filter(({ scenario }) => scenario === null);
+    const among = honest.filter((message) => riskOf(message) >= COMPROMISED_FROM).length;
+    expect(among).toBeGreaterThan(0);
+    expect(among / honest.length).toBeLessThan(0.004);
   });
 });
