@@ -146,7 +146,7 @@ async function refuseForeign(directory: string): Promise<void> {
   throw new StreamError(
     'data-directory-foreign',
     `${directory} is not a data directory of this program and is not empty (${foreign.slice(0, 3).join(', ')}` +
-      `${foreign.length > 3 ? ', …' : ''}). Give a new or an empty directory.`,
+      `${foreign.length > 3 ? ', …' : ''}). Give a new or an empty directory with --data-dir or FRAUD_DATA_DIR.`,
   );
 }
 
@@ -204,7 +204,7 @@ async function refuseFull(directory: string, minimumFreeBytes: number): Promise<
   throw new StreamError(
     'data-directory-full',
     `The file system of ${directory} has ${Math.floor(free / MIB)} MiB free; at least ${Math.ceil(minimumFreeBytes / MIB)} MiB are needed. ` +
-      'Free some space, or give a data directory on another disk.',
+      'Free some space, or give a data directory on another disk with --data-dir or FRAUD_DATA_DIR.',
   );
 }
 
@@ -243,13 +243,13 @@ async function naming<T>(directory: string, work: () => Promise<T>): Promise<T> 
     if (code === 'ENOSPC' || code === 'EDQUOT') {
       throw new StreamError(
         'data-directory-full',
-        `The file system of ${directory} is full (${reason}). Free some space, or give a data directory on another disk.`,
+        `The file system of ${directory} is full (${reason}). Free some space, or give a data directory on another disk with --data-dir or FRAUD_DATA_DIR.`,
         { cause },
       );
     }
     throw new StreamError(
       'data-directory-unwritable',
-      `The data directory ${directory} cannot be used (${reason}). Check that it is a directory this user may write to, or give another one.`,
+      `The data directory ${directory} cannot be used (${reason}). Check that it is a directory this user may write to, or give another one with --data-dir or FRAUD_DATA_DIR.`,
       { cause },
     );
   }

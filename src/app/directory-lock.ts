@@ -135,7 +135,7 @@ async function lockedError(directory: string, file: string): Promise<StreamError
   const who = owner === null ? 'another process' : `process ${owner.pid} on ${owner.host}`;
   return new StreamError(
     'data-directory-locked',
-    `The data directory ${directory} is in use by ${who}. Stop that process, or give this one another data directory.`,
+    `The data directory ${directory} is in use by ${who}. Stop that process, or give this one another data directory with --data-dir or FRAUD_DATA_DIR (and another --port).`,
   );
 }
 

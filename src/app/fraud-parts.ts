@@ -29,7 +29,7 @@ export async function openFraudPipeline(configuration: Configuration): Promise<O
   const { topics, pipeline, deadLetters, patterns, watermark } = configuration;
   const featureNames = CARD_FEATURES.map(({ name }) => name);
   const scorer = await openOnnxScorer(configuration.model.directory ?? SHIPPED_MODEL);
-  const rules = compileRules(await readRules(configuration.rules.file), { featureNames });
+  const rules = await openRules(configuration.rules.file, featureNames);
   const table = riskTable({ topic: topics.riskTable });
   const enrichment = enrichmentOf(configuration, table);
   const secret = configuration.cardToken.secret;
@@ -72,12 +72,19 @@ function enrichmentOf({ merchantRisk: settings }: Configuration, table: ReturnTy
   return { step, close: () => lookup.close() };
 }
 
-async function readRules(file: string | undefined): Promise<unknown> {
-  if (file === undefined) return builtInRules;
+/** Errors name the file. */
+async function openRules(file: string | undefined, featureNames: readonly string[]) {
+  if (file === undefined) return compileRules(builtInRules, { featureNames });
   try {
-    return JSON.parse(await readFile(file, 'utf8')) as unknown;
+    return compileRules(JSON.parse(await readFile(file, 'utf8')) as unknown, { featureNames });
   } catch (cause) {
+    if (cause instanceof StreamError)
+      throw new StreamError(cause.code, `rules file ${file}: ${cause.message}`, { cause });
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new StreamError('rules-unreadable', `the rules file ${file} cannot be read: ${reason}`, { cause });
+    throw new StreamError(
+      'rules-unreadable',
+      `the rules file ${file} cannot be read: ${reason}. Give a JSON file that this user may read, or none for the built-in rules.`,
+      { cause },
+    );
   }
 }

@@ -77,13 +77,14 @@ async function serve(given: Configuration): Promise<number> {
   // Whichever comes first: a start that fails, or the end of a process that runs, or of one that is still starting.
   const failure = await Promise.race([started.then((error) => error ?? stop.requested), stop.requested]);
   const reason = failure ?? stop.failure;
-  terminal.stopping(reason === null ? (stop.reason ?? 'asked to') : 'failed');
+  terminal.stopping(
+    reason === null ? (stop.reason ?? 'asked to') : failure === null ? 'cannot go on' : 'could not start',
+  );
   closers.refuse();
   // What a start under way says once it is to end concerns nobody.
-  await Promise.race([started, elapsed(START_GRACE_MS)]);
+  await settled(started, START_GRACE_MS);
   const problems = await closers.closeAll();
   terminal.stopped(problems.length === 0 ? null : problems.join('; '));
-  stop.dispose();
   const code = reason === null && problems.length === 0 ? 0 : 1;
   if (reason !== null) process.stderr.write(`${sayError(reason)}\n`);
   // What a part that did not stop still holds must not keep the process alive; everything durable is on disk.
@@ -91,10 +92,16 @@ async function serve(given: Configuration): Promise<number> {
   return code;
 }
 
-const elapsed = (ms: number): Promise<void> =>
-  new Promise((resolve) => {
-    setTimeout(resolve, ms).unref();
+/** Resolves when `work` has, or after `limitMs`. `work` never rejects. */
+function settled(work: Promise<unknown>, limitMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, limitMs);
+    void work.then(() => {
+      clearTimeout(timer);
+      resolve();
+    });
   });
+}
 
 /** Brings everything up, in order; what was started is in `closers`, also when a later part fails. */
 async function start(given: Configuration, terminal: Terminal, closers: Closers, stop: StopRequest): Promise<void> {
@@ -222,11 +229,6 @@ class StopRequest {
   fail(error: StreamError): void {
     this.failure ??= error;
     this.settle();
-  }
-
-  dispose(): void {
-    process.off('SIGINT', this.onSignal);
-    process.off('SIGTERM', this.onSignal);
   }
 }
 
