@@ -18,7 +18,17 @@ export function pipelineJob({ brokers, workers }: JobParts, riskUrl: string): Jo
     service: (run, topics, directory) => ({
       script: script('../src/main.js'),
       args: [
-        ...['--roles', 'detector', '--kafka', brokers.join(','), '--port', '0', '--no-demo', '--terminal-show', 'lines'],
+        ...[
+          '--roles',
+          'detector',
+          '--kafka',
+          brokers.join(','),
+          '--port',
+          '0',
+          '--no-demo',
+          '--terminal-show',
+          'lines',
+        ],
         ...['--terminal-line-interval-ms', '250', '--workers', String(workers), '--data-dir', directory],
         ...['--pipeline-name', run, '--merchant-risk-url', riskUrl, '--dead-letters-share', '1'],
         ...['--topics-payments', topics.payments, '--topics-alerts', topics.alerts],

@@ -22,7 +22,11 @@ export interface JobTopics {
 export interface Job {
   readonly name: string;
   /** The service's script and arguments for one run. */
-  service(run: string, topics: JobTopics, directory: string): { readonly script: string; readonly args: readonly string[] };
+  service(
+    run: string,
+    topics: JobTopics,
+    directory: string,
+  ): { readonly script: string; readonly args: readonly string[] };
 }
 
 export interface Throughput {

@@ -82,7 +82,9 @@ async function measure(job: Job): Promise<{ throughput: Throughput; latency: Lat
   for (let run = 0; run < Number(values.runs); run++) {
     say(`${job.name}: throughput over ${load.name}, run ${run + 1} of ${values.runs}`);
     const measured = await bench.throughput(job, load, Number(values.payments));
-    say(`  ${measured.paymentsPerSecond} payments/s, ${measured.cpuSecondsPerMillion} CPU-s per million, load ${measured.load}`);
+    say(
+      `  ${measured.paymentsPerSecond} payments/s, ${measured.cpuSecondsPerMillion} CPU-s per million, load ${measured.load}`,
+    );
     runs.push(measured);
   }
   runs.sort((a, b) => a.paymentsPerSecond - b.paymentsPerSecond);

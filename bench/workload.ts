@@ -4,8 +4,8 @@
  */
 import { createReadStream, existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
-import { cardWorld } from '../src/fraud/world/card-world.js';
 import { readPaymentFile } from '../src/fraud/payments/labelled-file.js';
+import { cardWorld } from '../src/fraud/world/card-world.js';
 import type { OutputRecord } from '../src/stream/records.js';
 
 const LABELLED = '../shared/data/payments-labelled.csv.gz';
@@ -34,7 +34,8 @@ async function* fileBatches(path: string, topic: string, limit: number, spread: 
       count++;
       const card = `${key.toString()}-${count % spread}`;
       const body = count % 1000 === 0 ? Buffer.from(`{"paymentId":"p${count}","cardId":"${card}","amount":"x"`) : value;
-      const renamed = spread === 1 || body !== value ? body : Buffer.from(value.toString().replace(key.toString(), card));
+      const renamed =
+        spread === 1 || body !== value ? body : Buffer.from(value.toString().replace(key.toString(), card));
       records.push(record(topic, Buffer.from(spread === 1 ? key : card), renamed));
     }
     if (records.length > 0) yield records;

@@ -4,8 +4,8 @@
  * core, with nothing of the product's rules or evidence. Feature order and conditions are the job's.
  */
 import { InferenceSession, Tensor } from 'onnxruntime-node';
-import type { MerchantRiskLookup } from '../../src/fraud/enrichment/merchant-risk-lookup.js';
 import { merchantRisk } from '../../src/fraud/enrichment/merchant-risk.js';
+import type { MerchantRiskLookup } from '../../src/fraud/enrichment/merchant-risk-lookup.js';
 import { riskTable } from '../../src/fraud/enrichment/risk-table.js';
 import { jsonPayments } from '../../src/fraud/payments/decode-json.js';
 import type { PaymentBatch } from '../../src/fraud/payments/payment-batch.js';
@@ -45,7 +45,9 @@ export async function referencePipeline(topics: ReferenceTopics, modelFile: stri
     .source(jsonPayments({ topic: topics.payments, featureCount: REFERENCE_FEATURES }), {
       watermark: boundedOutOfOrderness({ ms: 5_000 }),
     })
-    .enrich(merchantRisk(timerLookup, table, { cacheEntries: 10_000, expiryMs: DAY_MS, inFlight: 500, timeoutMs: 2_000 }))
+    .enrich(
+      merchantRisk(timerLookup, table, { cacheEntries: 10_000, expiryMs: DAY_MS, inFlight: 500, timeoutMs: 2_000 }),
+    )
     .join(table)
     .keyBy(referenceState)
     .then(features)

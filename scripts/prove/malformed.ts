@@ -72,7 +72,7 @@ const KINDS: readonly Kind[] = [
   { name: 'amount as text', code: 'wrong-type', spoil: having({ amountMinor: '1200' }) },
   { name: 'card as number', code: 'wrong-type', spoil: having({ cardId: 4711 }) },
   { name: 'negative amount', code: 'out-of-range', spoil: having({ amountMinor: -1 }) },
-  { name: 'fraction of a cent', code: 'wrong-type', spoil: having({ amountMinor: 12.5 }) },
+  { name: 'fraction of a cent', code: 'bad-format', spoil: having({ amountMinor: 12.5 }) },
   { name: 'time before 2000', code: 'out-of-range', spoil: having({ occurredAt: 1_000 }) },
   { name: 'no currency code', code: 'bad-format', spoil: having({ currency: 'euro' }) },
   { name: 'long id', code: 'too-long', spoil: having({ merchantId: 'm'.repeat(65) }) },

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { openFraudPipeline } from '../../src/app/fraud-parts.js';
 import { Random } from '../../src/fraud/world/random.js';
 import { compare, type Verdict } from './compare.js';
+import { partitionsByClient } from './group.js';
 import type { LoadedInput } from './load.js';
 import { countWithKcat, readAlerts, readDeadLetters } from './outputs.js';
 import { computeReference, type Reference } from './reference.js';
@@ -203,7 +204,7 @@ class Run {
     const { surroundings, place, plan } = this;
     const data = `--data-dir=${surroundings.path(plan.name, `data-${instance}`)}`;
     const output = surroundings.path(plan.name, `service-${++this.started}.log`);
-    const service = startService([...place.flags, data, ...flags], output);
+    const service = startService([...place.flags, data, `--kafka-client-id=${instance}`, ...flags], output);
     this.services.push(service);
     return service;
   }
@@ -227,18 +228,36 @@ class Run {
 
   private async takeOver(): Promise<void> {
     const session = '--kafka-session-timeout-ms=6000';
-    this.start('a', session);
-    this.start('b', session);
-    const victim = this.random.pick(this.services);
-    const killedAtMs = await this.killAt(victim, this.random.between(0.3, 0.5));
-    const before = this.ends.map((_, partition) => this.follower.newest(partition)?.epoch ?? -1);
+    const instances = ['a', 'b'].map((name) => ({ name, service: this.start(name, session) }));
+    const victim = this.random.pick(instances);
+    const shares = await this.untilShared(instances.length);
+    const orphans = shares.get(victim.name) ?? [];
+    const killedAtMs = await this.killAt(victim.service, this.random.between(0.3, 0.5));
+    const before = orphans.map((partition) => this.follower.newest(partition)?.epoch ?? -1);
     const allWentOn = () =>
-      before.every((epoch, partition) => {
-        const done = this.follower.committed[partition] >= this.ends[partition];
-        return done || (this.follower.newest(partition)?.epoch ?? -1) > epoch + 1;
+      orphans.every((partition, index) => {
+        const isDone = this.follower.committed[partition] >= this.ends[partition];
+        // One more epoch may be on its way from the one that was killed.
+        return isDone || (this.follower.newest(partition)?.epoch ?? -1) > before[index] + 1;
       });
     await this.follower.when(allWentOn, PATIENCE_MS, 'the survivor to go on with all partitions', this.anyEnd);
     this.backAfterMs.push(Math.round(performance.now() - killedAtMs));
+  }
+
+  /** Waits until every instance owns some partitions. */
+  private async untilShared(instances: number): Promise<ReadonlyMap<string, readonly number[]>> {
+    const { brokers } = this.surroundings;
+    const { group } = this.place.configuration.kafka;
+    const deadline = performance.now() + PATIENCE_MS;
+    for (;;) {
+      const shares = await partitionsByClient(brokers, group, this.input.topic);
+      const working = [...shares.values()].filter((partitions) => partitions.length > 0);
+      if (working.length === instances) return shares;
+      if (this.share >= 1 || performance.now() > deadline) {
+        throw new Error(`${instances} instances never shared the partitions in time: take more payments`);
+      }
+      await sleep(50);
+    }
   }
 
   /** Kills the service soon after the share of the input is committed; returns when. */

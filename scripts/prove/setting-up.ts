@@ -132,7 +132,6 @@ class OpenSurroundings implements Surroundings {
       '--no-demo',
       '--port=0',
       `--kafka=${this.brokers.join(',')}`,
-      `--kafka-client-id=${pipeline}`,
       `--pipeline-name=${pipeline}`,
       `--topics-payments=${inputTopic}`,
       `--topics-alerts=${topic('alerts')}`,

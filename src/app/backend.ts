@@ -22,15 +22,21 @@ const DAY_MS = 86_400_000;
 const MAX_OUTPUT_BYTES = 2 * MIB;
 
 /** Opens the configured backend on this thread. Errors: those of the adapter; `file-unreadable` for a certificate. */
-export function openBackend(configuration: Configuration): Promise<LogBackend> {
-  return openBackendWith(backendOptions(configuration));
+export function openBackend(
+  configuration: Configuration,
+  onTrouble: (message: string) => void = () => {},
+): Promise<LogBackend> {
+  return openBackendWith(backendOptions(configuration), onTrouble);
 }
 
 /** Opens a backend from its options, in a worker thread for example. */
-export async function openBackendWith(backend: BackendOptions): Promise<LogBackend> {
+export async function openBackendWith(
+  backend: BackendOptions,
+  onTrouble: (message: string) => void = () => {},
+): Promise<LogBackend> {
   if (backend.kind === 'kafka') {
     const { openKafkaBackend } = await import('../adapters/kafka/backend.js');
-    return openKafkaBackend(backend.options);
+    return openKafkaBackend(backend.options, { onTrouble });
   }
   const { openEmbeddedBackend } = await import('../adapters/embedded-log/backend.js');
   return openEmbeddedBackend(backend.options);

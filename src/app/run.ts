@@ -118,7 +118,7 @@ async function start(given: Configuration, terminal: Terminal, closers: Closers,
   const logStep = terminal.progress(
     configuration.backend === 'kafka' ? `Kafka ${configuration.kafka.brokers.join(', ')}` : 'embedded log',
   );
-  const backend = await openBackend(configuration);
+  const backend = await openBackend(configuration, (message) => say('warn', message));
   closers.add('log', () => backend.close());
   const admin = await backend.openAdmin();
   closers.add('topics', () => admin.close());
@@ -194,7 +194,7 @@ function sayMemory(
   else {
     say(
       'warn',
-      `memory: ${mib(total)} MiB planned, over the budget of ${budget} MiB (${listed}); lower memory.hot-keys`,
+      `memory: ${mib(total)} MiB planned, over the budget of ${budget} MiB (${listed}); lower memory.hotKeys (--memory-hot-keys)`,
     );
   }
 }

@@ -8,7 +8,7 @@ import { rocksDbStateStore } from '../adapters/rocksdb/rocksdb-state-store.js';
 import { systemClock } from '../stream/runtime/system-clock.js';
 import { systemDisk } from '../stream/runtime/system-disk.js';
 import { Task } from '../stream/runtime/task.js';
-import { serveWorker } from '../stream/runtime/worker.js';
+import { type FromWorker, serveWorker } from '../stream/runtime/worker.js';
 import { openBackend } from './backend.js';
 import type { Configuration } from './configuration/index.js';
 import { openFraudPipeline } from './fraud-parts.js';
@@ -24,14 +24,17 @@ export interface WorkerSettings {
 const { worker, data } = workerData as { readonly worker: number; readonly data: WorkerSettings };
 if (parentPort === null) throw new Error('this module is the entry of a worker thread');
 
-const backend = await openBackend(data.configuration);
+const port = parentPort;
+const warn = (message: string): void => port.postMessage({ type: 'say', level: 'warn', message } satisfies FromWorker);
+
+const backend = await openBackend(data.configuration, warn);
 const fraud = await openFraudPipeline(data.configuration);
 const openStore = rocksDbStateStore(ROCKSDB_OPTIONS);
 const snapshots = directorySnapshotStore({ directory: data.snapshotDirectory });
 const options = taskOptions(data.configuration, data.stateDirectory);
 
 await serveWorker({
-  port: parentPort,
+  port,
   clock: systemClock,
   makeTask: (partition, say) =>
     new Task({

@@ -30,10 +30,10 @@ export const deadLettersCommand: Command = {
     'dry-run': { kind: 'switch', doc: 'replay: say what would be put back, and leave it.' },
   },
   examples: [
-    'fraud dead-letters list --code bad-json',
+    'fraud dead-letters list --code malformed-json',
     'fraud dead-letters show 0/17',
     'fraud dead-letters replay 0/17 1/4',
-    'fraud dead-letters replay --all --code unknown-currency --dry-run',
+    'fraud dead-letters replay --all --code bad-format --dry-run',
   ],
   run: (invocation, surroundings) => {
     const [action, ...places] = invocation.words;

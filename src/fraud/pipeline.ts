@@ -18,8 +18,8 @@ import type { PatternParameters } from './patterns/pattern-parameters.js';
 import type { PaymentBatch } from './payments/payment-batch.js';
 import type { PaymentSource } from './payments/payment-source.js';
 import type { CompiledRuleSet } from './rules/compile-rules.js';
-import { score } from './scoring/scoring-step.js';
 import type { Scorer } from './scoring/scorer.js';
+import { score } from './scoring/scoring-step.js';
 
 /** Raised whenever what the pipeline computes changes; goes into every alert and dead letter. */
 export const PIPELINE_VERSION = '1';

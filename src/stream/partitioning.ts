@@ -1,7 +1,6 @@
 /**
  * Owns the rule that gives a key its partition: Kafka's default partitioner, so that any producer which keys payments
- * by card and leaves partitioning alone agrees with us. Neighbours: writers use it to place records, the task uses it
- * to check that a record's key belongs to the partition it came on.
+ * by card and leaves partitioning alone agrees with us. Neighbours: writers use it to place records.
  */
 
 const SEED = 0x9747b28c;

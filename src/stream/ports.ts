@@ -138,6 +138,8 @@ export interface Assignment {
   join(handlers: {
     onAssigned(partitions: readonly number[]): Promise<void>;
     onLost(reason: string): Promise<void>;
+    /** After the first assignment, membership was refused in a way that joining again cannot cure. */
+    onFailed(error: Error): void;
   }): Promise<void>;
   leave(): Promise<void>;
 }

@@ -193,6 +193,7 @@ export function describeTopics(kit: () => LogKit): void {
       whole = resolve;
     });
     await assignment.join({
+      onFailed: () => undefined,
       onAssigned: async (partitions) => {
         if (partitions.length === 3) whole(partitions);
       },

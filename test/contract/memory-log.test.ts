@@ -129,6 +129,7 @@ describe('faults of the memory log', () => {
     const assignment = await backend.openAssignment({ group: 'g', topic: 'out' });
     const calls: string[] = [];
     await assignment.join({
+      onFailed: () => undefined,
       onAssigned: async (partitions) => void calls.push(`assigned ${partitions}`),
       onLost: async (reason) => void calls.push(`lost ${reason}`),
     });

@@ -286,6 +286,7 @@ describe.skipIf(source?.kind !== 'java')('on a broker behind a proxy', () => {
       const sets: number[][] = [];
       const lost: string[] = [];
       await assignment.join({
+        onFailed: () => undefined,
         onAssigned: async (partitions) => {
           sets.push([...partitions]);
         },
@@ -374,7 +375,7 @@ describe.skipIf(source?.kind !== 'java')('on a broker behind a proxy', () => {
 
     it('notice within a call that the topic does not exist', async () => {
       const assignment = await backend.openAssignment({ group: unique('group'), topic: 'no-such-topic' });
-      const handlers = { onAssigned: async () => {}, onLost: async () => {} };
+      const handlers = { onFailed: () => undefined, onAssigned: async () => {}, onLost: async () => {} };
       await expect(assignment.join(handlers)).rejects.toMatchObject({ code: 'kafka-topic-missing' });
       await assignment.leave();
     });

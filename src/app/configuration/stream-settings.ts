@@ -71,14 +71,19 @@ export const batchSettings = z.object({
 });
 
 export const epochSettings = z.object({
-  maxMs: ms(100, 1, 60_000, 'An epoch is committed at the latest after this time.'),
+  maxMs: ms(100, 1, 60_000, 'An epoch in which outputs other than alerts wait is committed after this time.'),
   maxPayments: setting(z.int().min(1).max(1_000_000).default(20_000), {
     doc: 'An epoch is committed once it holds this many payments.',
     unit: 'payments',
   }),
-  maxBytes: bytes(4_194_304, 65_536, 'An epoch is committed once its outputs and state changes reach this size.'),
-  alertMs: ms(20, 0, 60_000, 'An epoch is committed this long after an alert began to wait in it.'),
-  idleMs: ms(250, 1, 60_000, 'An epoch in which no alert waits and little happens is committed after this time.'),
+  maxBytes: bytes(4_194_304, 65_536, 'An epoch is committed once its outputs reach this size.'),
+  alertMs: ms(
+    20,
+    0,
+    60_000,
+    'An epoch in which an alert waits is committed once this has passed since the last commit began.',
+  ),
+  idleMs: ms(250, 1, 60_000, 'An epoch in which nothing but state waits is committed after this time.'),
 });
 
 export const watermarkSettings = z.object({
@@ -94,7 +99,7 @@ export const watermarkSettings = z.object({
 export const checkpointSettings = z.object({
   intervalMs: ms(30_000, 500, dayMs, 'Time from one checkpoint’s start to the next one’s.'),
   minPauseMs: ms(5_000, 0, dayMs, 'Least time between a checkpoint’s end and the next one’s start.'),
-  timeoutMs: ms(600_000, 1_000, dayMs, 'A checkpoint that takes longer is given up; the next one tries again.'),
+  timeoutMs: ms(600_000, 1_000, dayMs, 'A checkpoint that takes longer counts as failed; the next one tries again.'),
   retained: setting(z.int().min(1).max(100).default(2), { doc: 'Checkpoints kept.', unit: 'checkpoints' }),
   directory: setting(z.string().min(1).optional().describe('a directory'), {
     doc: 'Where checkpoints are kept. On Kafka, a directory that all processes of the pipeline reach lets the state log be truncated behind them.',

@@ -146,7 +146,6 @@ function ratio(part: number, whole: number): number {
   return whole > 0 ? part / whole : 0;
 }
 
-
 /** Fills `batch.features` for a row. Runs before `rememberPayment`. */
 export const cardFeatures: KeyedStep<PaymentBatch, typeof cardState.fields> = {
   kind: 'keyed',

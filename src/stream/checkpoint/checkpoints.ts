@@ -3,7 +3,7 @@
  * epoch's commit), and the truncation of the log behind the oldest pointer kept. The stream goes on meanwhile.
  *
  *   idle ──due──► taking (snapshot, upload) ──► waiting for an epoch to carry the pointer ──committed──► idle, truncate
- *                    └─ failed or timed out: counted, said, tried again after the interval
+ *                    └─ failed or timed out: counted, said, tried again after the interval and once its work has ended
  *
  * The log is never truncated past the oldest kept pointer's resume point. After a restart nothing is truncated until
  * `retained` new checkpoints are complete: what was kept before is not trusted to memory.
@@ -54,6 +54,9 @@ export class Checkpoints {
   private lastEndedAtMs: number;
   private lastStartedAtMs: number;
   private taking: Promise<void> | null = null;
+  /** Resolves when the one being taken has timed out, be its work at an end or not. */
+  private givenUp: Promise<void> = Promise.resolve();
+  private forgetting: Promise<void> = Promise.resolve();
   private ready: Ready | null = null;
   private carried: Ready | null = null;
   private readonly kept: CheckpointPointer[] = [];
@@ -113,16 +116,16 @@ export class Checkpoints {
     }
     if (this.kept.length < this.options.retained) return;
     while (this.kept.length > this.options.retained) this.kept.shift();
-    try {
-      await this.forgetOlder();
-    } catch (error) {
+    this.forgetting = this.forgetOlder().catch((error: unknown) => {
       this.fail('truncating behind the checkpoint failed', error);
-    }
+    });
+    await this.forgetting;
   }
 
-  /** Waits for what is under way, for a clean stop. */
+  /** Waits for what is under way; for a checkpoint no longer than it may take. */
   async idle(): Promise<void> {
-    await this.taking;
+    if (this.taking !== null) await Promise.race([this.taking, this.givenUp]);
+    await this.forgetting;
   }
 
   private async forgetOlder(): Promise<void> {
@@ -139,19 +142,26 @@ export class Checkpoints {
   private async take(resume: ResumePoint, startedAtMs: number): Promise<void> {
     const snapshotId = `chk-${String(resume.epoch).padStart(12, '0')}-${this.clock.now()}`;
     const scratch = this.storage.scratchDirectory;
+    const { timeoutMs } = this.options;
     let timedOut = false;
-    const cancel = this.clock.schedule(this.options.timeoutMs, () => {
-      timedOut = true;
+    let cancel = () => {};
+    this.givenUp = new Promise((resolve) => {
+      cancel = this.clock.schedule(timeoutMs, () => {
+        timedOut = true;
+        this.fail(`checkpoint ${snapshotId} failed`, new Error(`it took longer than ${timeoutMs} ms`));
+        resolve();
+      });
     });
     try {
       await this.storage.disk.remove(scratch);
       await this.storage.disk.make(scratch);
       await this.storage.store.snapshot(scratch);
       const { sizeBytes } = await this.storage.snapshots.put(this.storage.taskId, snapshotId, scratch);
-      if (timedOut) throw new Error(`it took longer than ${this.options.timeoutMs} ms`);
+      if (timedOut) return;
       this.ready = { pointer: { snapshotId, completedAtMs: this.clock.now(), resume }, startedAtMs, sizeBytes };
     } catch (error) {
-      this.fail(`checkpoint ${snapshotId} failed`, error);
+      if (timedOut) this.onProblem(`checkpoint ${snapshotId}, given up before, ended with: ${messageOf(error)}`);
+      else this.fail(`checkpoint ${snapshotId} failed`, error);
     } finally {
       cancel();
       await this.storage.disk.remove(scratch).catch((error: unknown) => this.fail(`removing ${scratch} failed`, error));
@@ -160,7 +170,9 @@ export class Checkpoints {
 
   private fail(what: string, error: unknown): void {
     this.figures.failures++;
-    this.figures.lastFailure = error instanceof Error ? error.message : String(error);
+    this.figures.lastFailure = messageOf(error);
     this.onProblem(`${what}: ${this.figures.lastFailure}`);
   }
 }
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,7 +1,7 @@
 /**
  * Owns the records of the state log: the delta that an epoch leaves (what it covers and what it changed), and the
  * pointer that a checkpoint leaves. Both are cut into numbered chunks under the log's record limit; each chunk carries
- * a checksum, and a reader hands on whole records alone. Neighbours: `committer` writes, `recovery.ts` reads.
+ * a checksum, and a reader hands on whole records alone. Neighbours: `runtime/session.ts` writes, `recovery.ts` reads.
  *
  * Chunk: u32 magic, u8 form version, u8 kind, u16 chunk, u16 chunks, u16 0, u32 crc32 of the body, f64 epoch, body.
  * Delta body: f64 from, f64 to (source offsets), f64 max event time (NaN: none yet), u32 layout version,
@@ -133,7 +133,14 @@ export class StateLogDecoder {
     const whole = this.parts.length === 1 ? this.parts[0] : Buffer.concat(this.parts);
     this.parts = [];
     const epoch = value.readDoubleLE(16);
-    return value[5] === KIND.pointer ? decodePointer(whole, offset) : decodeDelta(whole, epoch);
+    switch (value[5]) {
+      case KIND.pointer:
+        return decodePointer(whole, offset);
+      case KIND.delta:
+        return decodeDelta(whole, epoch, offset);
+      default:
+        throw new CorruptDataError(`state log offset ${offset}: a record of kind ${value[5]}, which is none`);
+    }
   }
 }
 
@@ -145,8 +152,16 @@ function decodePointer(body: Buffer, offset: number): PointerRecord {
   }
 }
 
-function decodeDelta(body: Buffer, epoch: number): DeltaRecord {
-  const from = new ByteReader(body);
+function decodeDelta(body: Buffer, epoch: number, offset: number): DeltaRecord {
+  try {
+    return readDelta(new ByteReader(body), epoch);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new CorruptDataError(`state log offset ${offset}: the delta of epoch ${epoch} ends early`, { cause });
+  }
+}
+
+function readDelta(from: ByteReader, epoch: number): DeltaRecord {
   const head = { epoch, from: from.f64(), to: from.f64() };
   const maxEventTimeMs = from.f64();
   const layoutVersion = from.u32();

@@ -91,7 +91,9 @@ async function restoreSnapshot(
       const resume = await storage.resumePoint();
       const at = resume?.stateLogOffset ?? -1;
       if (resume === null || at < range.start || at > range.end) {
-        onProgress(`${taskId}: checkpoint ${id} goes on at state-log offset ${at}, the log has ${range.start} to ${range.end}`);
+        onProgress(
+          `${taskId}: checkpoint ${id} goes on at state-log offset ${at}, the log has ${range.start} to ${range.end}`,
+        );
         continue;
       }
       onProgress(`${taskId}: state restored from checkpoint ${id} (epoch ${resume.epoch})`);
@@ -125,6 +127,11 @@ async function replay(parts: RecoveryParts, opened: Opened, start: ResumePoint, 
           'the records between, and every checkpoint that covers them, are gone. To give up the state, start with --fresh',
       );
     }
+    if (at.sourceOffset !== null && head.from !== at.sourceOffset) {
+      throw new CorruptDataError(
+        `${parts.taskId}: epoch ${head.epoch} begins at source offset ${head.from}, the one before ended at ${at.sourceOffset} (I2)`,
+      );
+    }
     await applyDelta(record, opened, totals);
     at = {
       epoch: head.epoch,
@@ -145,10 +152,21 @@ async function replay(parts: RecoveryParts, opened: Opened, start: ResumePoint, 
   return { at: { ...at, stateLogOffset: end }, ...totals };
 }
 
-async function applyDelta(
+type Totals = { changes: number; skipped: number };
+
+async function applyDelta(record: DeltaRecord, opened: Opened, totals: Totals): Promise<void> {
+  try {
+    await applyChanges(record, opened, totals);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new CorruptDataError(`the changes of epoch ${record.head.epoch} in the state log end early`, { cause });
+  }
+}
+
+async function applyChanges(
   record: DeltaRecord,
   { state, writeBehind, onTimer }: Opened,
-  totals: { changes: number; skipped: number },
+  totals: Totals,
 ): Promise<void> {
   const { changes, head } = record;
   if (record.layoutVersion !== state.layout.version) {

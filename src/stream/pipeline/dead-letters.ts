@@ -56,7 +56,10 @@ export function deadLetter(
   };
 }
 
-/** Watches the share of refused records. Windows are counted in records, so a replay stops at the same place. */
+/**
+ * Watches the share of refused records. Runs and windows are counted record by record, so the line stops at the same
+ * record wherever batches were cut. A restart begins to count anew, at the offset that was committed.
+ */
 export class DeadLetterGuard {
   private inARow = 0;
   private windowRecords = 0;
@@ -69,40 +72,45 @@ export class DeadLetterGuard {
    * a limit is passed; the batch is not processed then, and nothing of it is lost.
    */
   observe(records: RecordBatch, rejected: readonly { readonly recordIndex: number; readonly code: string }[]): void {
-    this.countRuns(records, rejected);
-    this.windowRecords += records.count;
-    this.windowRejected += rejected.length;
-    if (this.windowRecords < this.limits.shareWindow) return;
+    const { burst, shareWindow } = this.limits;
+    let next = 0;
+    for (let index = 0; index < records.count; index++) {
+      this.windowRecords += 1;
+      if (next < rejected.length && rejected[next].recordIndex === index) {
+        while (next < rejected.length && rejected[next].recordIndex === index) next++;
+        this.inARow += 1;
+        this.windowRejected += 1;
+        if (this.inARow > burst) this.stop(records, index, rejected, `${this.inARow} records in a row`);
+      } else {
+        this.inARow = 0;
+      }
+      if (this.windowRecords >= shareWindow) this.endWindow(records, index, rejected);
+    }
+  }
+
+  private endWindow(records: RecordBatch, index: number, rejected: readonly { readonly code: string }[]): void {
     const share = this.windowRejected / this.windowRecords;
     if (share > this.limits.share) {
-      this.stop(records, rejected, `${Math.round(share * 100)} % of the last ${this.windowRecords} records`);
+      this.stop(records, index, rejected, `${Math.round(share * 100)} % of the last ${this.windowRecords} records`);
     }
     this.windowRecords = 0;
     this.windowRejected = 0;
   }
 
-  private countRuns(
+  private stop(
     records: RecordBatch,
-    rejected: readonly { readonly recordIndex: number; readonly code: string }[],
-  ): void {
-    let previous = -1;
-    for (const { recordIndex } of rejected) {
-      this.inARow = recordIndex === previous + 1 ? this.inARow + 1 : 1;
-      previous = recordIndex;
-      if (this.inARow > this.limits.burst) this.stop(records, rejected, `${this.inARow} records in a row`);
-    }
-    if (previous !== records.count - 1) this.inARow = 0;
-  }
-
-  private stop(records: RecordBatch, rejected: readonly { readonly code: string }[], what: string): never {
+    index: number,
+    rejected: readonly { readonly code: string }[],
+    what: string,
+  ): never {
     const codes = new Map<string, number>();
     for (const { code } of rejected) codes.set(code, (codes.get(code) ?? 0) + 1);
     const listed = [...codes].sort((a, b) => b[1] - a[1]).map(([code, count]) => `${code} × ${count}`);
     throw new StreamError(
       'dead-letter-limit',
-      `${what} could not be processed (near offset ${records.fromOffset}; ${listed.slice(0, 3).join(', ')}). ` +
+      `${what} could not be processed (up to offset ${records.offset[index]}; in this batch ${listed.slice(0, 3).join(', ')}). ` +
         'The task stops so that the topic is not drained into dead letters. Mend the producer or the decoder, ' +
-        'or raise dead-letters.burst / dead-letters.share if this is expected',
+        'or raise deadLetters.burst / deadLetters.share if this is expected',
     );
   }
 }

@@ -26,7 +26,10 @@ export function boundedOutOfOrderness(bound: { readonly ms: number }): BoundedOu
 /** Begins a pipeline. `name` is part of task ids and transactional ids: it never changes while state is to be kept. */
 export function pipeline(name: string, options: { readonly version: string }) {
   return {
-    source: <B extends StepBatch>(source: SourceStep<B>, { watermark }: { readonly watermark: BoundedOutOfOrderness }) =>
+    source: <B extends StepBatch>(
+      source: SourceStep<B>,
+      { watermark }: { readonly watermark: BoundedOutOfOrderness },
+    ) =>
       new Unkeyed<B>({ name, version: options.version, source, outOfOrdernessMs: watermark.outOfOrdernessMs }, [], []),
   };
 }

@@ -8,6 +8,6 @@ export const MAX_TRIES_FOR_ROOM = 64;
 export function noRoom(capacity: number): StreamError {
   return new StreamError(
     'hot-keys-too-few',
-    `one batch needs more than the ${capacity} keys that may be hot; raise memory.hot-keys or lower batch.max-records`,
+    `one batch needs more than the ${capacity} keys that may be hot; raise memory.hotKeys (--memory-hot-keys) or lower batch.maxRecords (--batch-max-records)`,
   );
 }

@@ -59,6 +59,12 @@ export class Supervisor {
         this.parts.say('warn', `group membership ended (${reason}); giving up all partitions until it is back`);
         return this.apply([]);
       },
+      onFailed: (error) => {
+        const code = error instanceof StreamError ? error.code : 'group-membership';
+        this.parts.onFatal(
+          new StreamError(code, `group membership ended for good: ${error.message}`, { cause: error }),
+        );
+      },
     });
   }
 

@@ -140,6 +140,8 @@ export class KeyedState<F extends LayoutFields = LayoutFields> {
       })
       .finally(() => this.loads.delete(load));
     this.loads.add(load);
+    // Whoever waits for it sees the failure; who gave up before (another part of the batch failed) must not end the thread.
+    load.catch(() => {});
     return load;
   }
 

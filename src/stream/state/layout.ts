@@ -54,7 +54,7 @@ export function ring<E extends Record<string, NumberField>>(size: number, entry:
   return { type: 'ring', size, entry };
 }
 
-/** A named, versioned declaration. `version` changes whenever the fields do; stored values of other versions are migrated. */
+/** A named, versioned declaration. `version` changes whenever the fields do; stored values of another version are refused. */
 export interface StateLayout<F extends LayoutFields = LayoutFields> {
   readonly name: string;
   readonly version: number;

@@ -82,7 +82,7 @@ export function decodeStoredValue(
   if (version !== layout.version) {
     throw new StreamError(
       'state-version',
-      `the store holds ${layout.name} state of version ${version}, this build reads version ${layout.version}: start from a savepoint of that version or, to give the state up, with --fresh`,
+      `the store holds ${layout.name} state of version ${version}, this build reads version ${layout.version}: run that version again or, to give the state up and read the source anew, start with --fresh`,
     );
   }
   codec.read(from, slot);

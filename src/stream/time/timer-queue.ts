@@ -30,7 +30,7 @@ export class TimerQueue {
     if (this.heap.length >= this.limit) {
       throw new StreamError(
         'timer-limit',
-        `more than ${this.limit} timers are pending in one task; raise memory.max-timers or use more partitions`,
+        `more than ${this.limit} timers are pending in one task; use more partitions, or look at which pattern sets so many`,
       );
     }
     const { heap } = this;

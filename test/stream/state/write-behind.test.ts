@@ -106,6 +106,7 @@ class World {
         return { state: erased(this.state), writeBehind: this.writes, onTimer: () => {} };
       },
       onProgress: () => {},
+      shouldStop: () => false,
     });
     let done = false;
     const settled = recovering.finally(() => {

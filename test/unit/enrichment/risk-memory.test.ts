@@ -147,7 +147,10 @@ describe('the risk table', () => {
   it('is let go of with the steps of its task', async () => {
     const { step, context } = opened(10);
     const steps = await openSteps(
-      { broadcasts: [step], enrich: [], keyed: [], batchSteps: [] } as unknown as PipelineDefinition<StepBatch, Record<string, never>>,
+      { broadcasts: [step], enrich: [], keyed: [], batchSteps: [] } as unknown as PipelineDefinition<
+        StepBatch,
+        Record<string, never>
+      >,
       context,
       {},
     );

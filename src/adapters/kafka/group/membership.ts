@@ -84,8 +84,16 @@ export class GroupMembership implements Assignment {
   async join(handlers: Handlers): Promise<void> {
     if (this.handlers !== null) throw new KafkaError('kafka-options', `Group ${this.group} was joined already`);
     this.handlers = handlers;
+    let joined = false;
     await new Promise<void>((resolve, reject) => {
-      this.running = this.run(resolve).then(resolve, reject);
+      const onFirst = () => {
+        joined = true;
+        resolve();
+      };
+      this.running = this.run(onFirst).then(resolve, (error: Error) => {
+        if (joined) handlers.onFailed(error);
+        else reject(error);
+      });
     });
   }
 
