@@ -50,9 +50,9 @@ export async function referencePipeline(topics: ReferenceTopics, modelFile: stri
     )
     .join(table)
     .keyBy(referenceState)
-    .then(features)
-    .thenBatch(await scoreWith(modelFile))
-    .thenBatch(alert(topics.alerts, threshold))
+    .each(features)
+    .perBatch(await scoreWith(modelFile))
+    .perBatch(alert(topics.alerts, threshold))
     .deadLettersTo(topics.deadLetters, { burst: 10_000, share: 1, shareWindow: 100_000 });
 }
 

@@ -58,10 +58,10 @@ export function fraudPipeline(parts: FraudParts): FraudPipeline {
     .enrich(parts.merchantRisk)
     .join(parts.riskTable)
     .keyBy(cardState)
-    .then(cardPatterns(parts.patterns, { onExpired: onUnfinishedCardTesting }))
-    .then(cardFeatures)
-    .then(rememberPayment)
-    .thenBatch(score(parts.scorer))
-    .thenBatch(decide(alerting))
+    .each(cardPatterns(parts.patterns, { onExpired: onUnfinishedCardTesting }))
+    .each(cardFeatures)
+    .each(rememberPayment)
+    .perBatch(score(parts.scorer))
+    .perBatch(decide(alerting))
     .deadLettersTo(parts.deadLettersTopic, parts.deadLetterLimits);
 }

@@ -56,6 +56,9 @@ export function countRecords(dataDirectory: string, topic: string): Promise<numb
 /** Payments done with, as the service published when it stopped. */
 export function countCommitted(dataDirectory: string): Promise<number> {
   return withLog(dataDirectory, async (_, admin) =>
-    [...(await admin.progress('fraud-detection', 'payments.raw')).values()].reduce((total, offset) => total + offset, 0),
+    [...(await admin.progress('fraud-detection', 'payments.raw')).values()].reduce(
+      (total, offset) => total + offset,
+      0,
+    ),
   );
 }

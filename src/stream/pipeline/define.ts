@@ -1,5 +1,5 @@
 /**
- * Owns the words in which a pipeline is told: `pipeline(name).source(…).enrich(…).keyBy(…).then(…).to(…)` builds a
+ * Owns the words in which a pipeline is told: `pipeline(name).source(…).enrich(…).keyBy(…).each(…).perBatch(…).to(…)` builds a
  * {@link PipelineDefinition}, inert data with the steps in order. Wrong orders are type errors.
  */
 import type { LayoutFields, StateLayout } from '../state/layout.js';
@@ -76,12 +76,12 @@ class Keyed<B extends StepBatch, F extends LayoutFields> {
   ) {}
 
   /** A step that runs row by row with the key's state. */
-  then(step: KeyedStep<B, F>): Keyed<B, F> {
+  each(step: KeyedStep<B, F>): Keyed<B, F> {
     return new Keyed(this.head, [...this.keyed, step]);
   }
 
   /** A step that runs once a batch; keyed steps end here. */
-  thenBatch(step: BatchStep<B>): Batched<B, F> {
+  perBatch(step: BatchStep<B>): Batched<B, F> {
     return new Batched({ ...this.head, keyed: this.keyed }, [step]);
   }
 }
@@ -92,7 +92,7 @@ class Batched<B extends StepBatch, F extends LayoutFields> {
     private readonly batchSteps: readonly BatchStep<B>[],
   ) {}
 
-  thenBatch(step: BatchStep<B>): Batched<B, F> {
+  perBatch(step: BatchStep<B>): Batched<B, F> {
     return new Batched(this.head, [...this.batchSteps, step]);
   }
 
