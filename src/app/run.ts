@@ -22,6 +22,7 @@ import { openDataDirectory } from './data-directory.js';
 import { startDemo, startDemoRiskService } from './demo/index.js';
 import { type Detector, startDetector } from './detector.js';
 import { makeLog } from './log.js';
+import { watchParent } from './orphan.js';
 import { withCardTokenSecret } from './secrets.js';
 import { memoryParts } from './task-options.js';
 import { coloursWanted, openTerminal, type Terminal, terminalKind } from './terminal/index.js';
@@ -109,7 +110,15 @@ async function start(given: Configuration, terminal: Terminal, closers: Closers,
   const say = (level: 'info' | 'warn', message: string) => log(level, message);
   const dataDirectory = await openDataDirectory(given.dataDir, { onLost: (error) => stop.fail(error) });
   closers.add('data directory', () => dataDirectory.close());
-  if (given.fresh) await dataDirectory.wipe();
+  if (given.fresh) {
+    await dataDirectory.wipe();
+    if (given.postgres.url !== undefined) {
+      say(
+        'warn',
+        'the configured Postgres keeps its alerts and positions: docs/OPERATIONS.md, "Starting over", tells how to empty them',
+      );
+    }
+  }
   // Named here, so that the directory knows them as ours: `wipe` removes nothing else.
   for (const name of ['log', 'state', 'checkpoints', 'postgres', 'secrets']) await dataDirectory.subdirectory(name);
   const configuration = await withDemoRiskService(await withCardTokenSecret(given), closers);
@@ -224,6 +233,10 @@ class StopRequest {
     });
     process.on('SIGINT', this.onSignal);
     process.on('SIGTERM', this.onSignal);
+    watchParent(() => {
+      this.reason ??= 'the npm that started it ended';
+      this.settle();
+    });
   }
 
   fail(error: StreamError): void {
