@@ -5,7 +5,8 @@
  *
  * Runs, each from scratch on topics of its own, each compared with the same plain reference:
  *   undisturbed   one service
- *   kills         one service with little memory, killed by kill -9 at random moments and started again
+ *   kills         one service with little memory, killed by kill -9 at random moments and started again, once
+ *                 without its disk
  *   takeover      two services share the group, one is killed and stays away
  *   aborted       an input among which an upstream producer's Kafka transactions aborted
  * Exit code 0: every run is right. docs/PROVING.md tells what is compared, and why that is enough.
@@ -26,9 +27,9 @@ const MALFORMED_EVERY = 1_000;
 const QUICK_KILLS = 3;
 const KILLS = 12;
 const WORLD_PAYMENTS = 200_000;
-/** Fewer hot cards than there are, so that the state store takes part, and checkpoints every few seconds. */
+/** Fewer hot cards than there are, so that the state store takes part, and checkpoints all the time. */
 const LITTLE_MEMORY = ['--memory-hot-keys=1024', '--batch-max-records=256'];
-const MANY_CHECKPOINTS = ['--checkpoint-interval-ms=4000', '--checkpoint-min-pause-ms=500'];
+const MANY_CHECKPOINTS = ['--checkpoint-interval-ms=1500', '--checkpoint-min-pause-ms=200'];
 
 const RUN_NAMES = ['undisturbed', 'kills', 'takeover', 'aborted'] as const;
 type RunName = (typeof RUN_NAMES)[number];
@@ -96,7 +97,7 @@ function planOf(name: RunName, { kills, input }: Options): RunPlan {
         flags: [...LITTLE_MEMORY, ...MANY_CHECKPOINTS],
       };
     case 'takeover':
-      return { name, seed, disturbance: { kind: 'takeover' } };
+      return { name, seed, disturbance: { kind: 'takeover' }, flags: MANY_CHECKPOINTS };
     case 'aborted':
       return { name, seed, disturbance: { kind: 'none' }, flags: MANY_CHECKPOINTS };
   }

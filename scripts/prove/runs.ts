@@ -17,7 +17,7 @@ import { StateFollower } from './state-follower.js';
 /** What a run does to its services. */
 export type Disturbance =
   | { readonly kind: 'none' }
-  /** kill -9 at random moments, each time started again. */
+  /** kill -9 at random moments, each time started again; every third time its disk is gone too. */
   | { readonly kind: 'kills'; readonly times: number }
   /** Two instances share the group; one is killed and stays away. */
   | { readonly kind: 'takeover' };
@@ -132,9 +132,13 @@ class Run {
     const { disturbance } = this.plan;
     if (disturbance.kind === 'takeover') await this.takeOver();
     else {
-      let service = this.start('a');
+      let service = this.start('a', 'data');
       const times = disturbance.kind === 'kills' ? disturbance.times : 0;
-      for (const share of this.moments(times)) service = await this.killAndRestart(service, share);
+      for (const [number, share] of this.moments(times).entries()) {
+        // A new data directory: state comes back from the newest checkpoint and the state log behind it.
+        const data = `data${'-new'.repeat(Math.floor((number + 2) / 3))}`;
+        service = await this.killAndRestart(service, share, data);
+      }
     }
   }
 
@@ -200,11 +204,16 @@ class Run {
     return Promise.race(this.services.map(({ unexpectedEnd }) => unexpectedEnd));
   }
 
-  private start(instance: string, ...flags: readonly string[]): ServiceProcess {
+  private start(instance: string, data: string, ...flags: readonly string[]): ServiceProcess {
     const { surroundings, place, plan } = this;
-    const data = `--data-dir=${surroundings.path(plan.name, `data-${instance}`)}`;
-    const output = surroundings.path(plan.name, `service-${++this.started}.log`);
-    const service = startService([...place.flags, data, `--kafka-client-id=${instance}`, ...flags], output);
+    const path = (name: string) => surroundings.path(plan.name, name);
+    const own = [
+      `--data-dir=${path(data)}`,
+      // Outlives the data directory, and other instances reach it.
+      `--checkpoint-directory=${path('checkpoints')}`,
+      `--kafka-client-id=${instance}`,
+    ];
+    const service = startService([...place.flags, ...own, ...flags], path(`service-${++this.started}.log`));
     this.services.push(service);
     return service;
   }
@@ -215,9 +224,9 @@ class Run {
     return Array.from({ length: times }, (_, index) => 0.05 + slot * (index + this.random.unit()));
   }
 
-  private async killAndRestart(service: ServiceProcess, share: number): Promise<ServiceProcess> {
+  private async killAndRestart(service: ServiceProcess, share: number, data: string): Promise<ServiceProcess> {
     await this.killAt(service, share);
-    const next = this.start('a');
+    const next = this.start('a', data);
     const isBack = () => this.commitsSince(next.startedAtMs + STRAGGLER_MS).length > 0;
     await this.follower.when(isBack, PATIENCE_MS, 'the first commit after a kill', next.unexpectedEnd);
     this.backAfterMs.push(
@@ -228,7 +237,7 @@ class Run {
 
   private async takeOver(): Promise<void> {
     const session = '--kafka-session-timeout-ms=6000';
-    const instances = ['a', 'b'].map((name) => ({ name, service: this.start(name, session) }));
+    const instances = ['a', 'b'].map((name) => ({ name, service: this.start(name, `data-${name}`, session) }));
     const victim = this.random.pick(instances);
     const shares = await this.untilShared(instances.length);
     const orphans = shares.get(victim.name) ?? [];

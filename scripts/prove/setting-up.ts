@@ -3,6 +3,7 @@
  * merchant-risk service, topics with names of their own, and the flags under which services run. All of it is undone by
  * `close`. Neighbours: `runs.ts` runs services in it.
  */
+import { rmSync } from 'node:fs';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -69,6 +70,7 @@ export async function setUp(options: SurroundingsOptions): Promise<Surroundings>
       riskOf: provenMerchantRisk,
     });
     closing.push(() => risk.close());
+    if (options.keep !== true) closing.push(removedWithUs(directory));
     const backend = await openBackend(configurationOf([`--kafka=${brokers.join(',')}`]));
     closing.push(() => backend.close());
     return new OpenSurroundings(options, brokers, directory, backend, await backend.openAdmin(), risk, closing);
@@ -82,6 +84,13 @@ export async function setUp(options: SurroundingsOptions): Promise<Surroundings>
 /** The settings that flags stand for, as the service itself reads them; no file and no variable plays a part. */
 export function configurationOf(flags: readonly string[]): Configuration {
   return loadConfiguration({ argv: flags, env: {}, cwd: projectRoot, readFile: () => undefined });
+}
+
+/** Also when this process is told to end in the midst of it, once its children are killed. Returns what takes that back. */
+function removedWithUs(directory: string): () => Promise<void> {
+  const remove = () => rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+  process.once('exit', remove);
+  return async () => void process.removeListener('exit', remove);
 }
 
 async function broker({ port }: SurroundingsOptions, directory: string) {
@@ -142,7 +151,7 @@ class OpenSurroundings implements Surroundings {
       // A lookup that a busy machine holds up must not be answered by a fallback: results would differ by chance.
       '--merchant-risk-timeout-ms=60000',
       // Event time shall follow from the payments alone.
-      `--watermark-idle-timeout-ms=${DAY_MS}`,
+      '--watermark-idle-timeout-ms=0',
       `--card-token-secret=${CARD_TOKEN_SECRET}`,
       // Long, so that at any moment some cards have timers pending.
       `--patterns-card-testing-within-ms=${DAY_MS / 2}`,

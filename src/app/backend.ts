@@ -36,7 +36,11 @@ export async function openBackendWith(
 ): Promise<LogBackend> {
   if (backend.kind === 'kafka') {
     const { openKafkaBackend } = await import('../adapters/kafka/backend.js');
-    return openKafkaBackend(backend.options, { onTrouble });
+    return openKafkaBackend(backend.options, { onTrouble }).catch((cause: unknown) => {
+      if (!(cause instanceof StreamError) || cause.code !== 'kafka-unreachable') throw cause;
+      const way = '`npm run kafka` starts a broker on this machine, --kafka host:port names another one';
+      throw new StreamError(cause.code, `${cause.message}. ${way}`, { cause });
+    });
   }
   const { openEmbeddedBackend } = await import('../adapters/embedded-log/backend.js');
   return openEmbeddedBackend(backend.options);

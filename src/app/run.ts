@@ -224,7 +224,7 @@ class StopRequest {
       this.reason = signal;
       this.askedAtMs = nowMs;
       this.settle();
-    } else if (nowMs - this.askedAtMs > ONE_PRESS_MS) process.exit(130);
+    } else if (nowMs - this.askedAtMs > ONE_PRESS_MS) endAtOnce();
   };
 
   constructor() {
@@ -243,6 +243,13 @@ class StopRequest {
     this.failure ??= error;
     this.settle();
   }
+}
+
+/** As a kill -9 would: to exit in the ordinary way tears native code out of worker threads, which aborts with a core dump. */
+function endAtOnce(): void {
+  if (process.stdout.isTTY) process.stdout.write('\u001b[?25h'); // the live screen hides the cursor
+  process.stderr.write('fraud: ended at once, as asked twice; the next start recovers what was under way\n');
+  process.kill(process.pid, 'SIGKILL');
 }
 
 /** An error that crossed from a worker thread is no StreamError any more, and has kept its code. */

@@ -24,6 +24,8 @@ import { openBackend } from '../../src/app/backend.js';
 import type { LogBackend } from '../../src/stream/ports.js';
 
 const WAIT_MS = 60_000;
+/** On a busy machine; 20 s are usual. */
+const TEST_MS = 150_000;
 /** Slow answers and no cache: a kill must find the service in the midst of its work. */
 const RISK_LATENCY_MS = 25;
 const SLOW = ['--merchant-risk-cache-expiry-ms=0', '--batch-max-records=128'];
@@ -41,33 +43,37 @@ describe('exactly once on Kafka', () => {
     await surroundings?.close();
   });
 
-  it('makes every alert and dead letter once, and remembers every payment once, over a kill -9', async () => {
-    const { backend, admin } = surroundings;
-    const plan: InputPlan = { file: null, payments: 20_000, partitions: 2, malformedEvery: 200, seed: 11 };
-    const topic = await surroundings.inputTopic('input');
-    const writer = await backend.openWriter();
-    const input = await loadPlain(plan, { topic, writer, admin });
-    await writer.close();
-    const reference = await referenceFor(input, await surroundings.place('reference', topic));
-    expect(reference.timerAlerts).toBeGreaterThan(5);
-    expect(reference.alerts.size).toBeGreaterThan(100);
-    expect(reference.deadLetters.length).toBe(input.malformed);
+  it(
+    'makes every alert and dead letter once, and remembers every payment once, over a kill -9',
+    async () => {
+      const { backend, admin } = surroundings;
+      const plan: InputPlan = { file: null, payments: 20_000, partitions: 2, malformedEvery: 200, seed: 11 };
+      const topic = await surroundings.inputTopic('input');
+      const writer = await backend.openWriter();
+      const input = await loadPlain(plan, { topic, writer, admin });
+      await writer.close();
+      const reference = await referenceFor(input, await surroundings.place('reference', topic));
+      expect(reference.timerAlerts).toBeGreaterThan(5);
+      expect(reference.alerts.size).toBeGreaterThan(100);
+      expect(reference.deadLetters.length).toBe(input.malformed);
 
-    const result = await runAndCompare(
-      surroundings,
-      {
-        name: 'kill',
-        seed: 5,
-        disturbance: { kind: 'kills', times: 1 },
-        flags: [...SLOW, ...LITTLE_MEMORY, '--checkpoint-interval-ms=1000', '--kafka-session-timeout-ms=6000'],
-      },
-      input,
-      reference,
-    );
-    expect(result.problems).toEqual([]);
-    expect(result.backAfterMs).toHaveLength(1);
-    expect(result).toMatchObject({ processed: reference.payments, distinctAlerts: reference.alerts.size });
-  });
+      const result = await runAndCompare(
+        surroundings,
+        {
+          name: 'kill',
+          seed: 5,
+          disturbance: { kind: 'kills', times: 1 },
+          flags: [...SLOW, ...LITTLE_MEMORY, '--checkpoint-interval-ms=1000', '--kafka-session-timeout-ms=6000'],
+        },
+        input,
+        reference,
+      );
+      expect(result.problems).toEqual([]);
+      expect(result.backAfterMs).toHaveLength(1);
+      expect(result).toMatchObject({ processed: reference.payments, distinctAlerts: reference.alerts.size });
+    },
+    TEST_MS,
+  );
 });
 
 describe('exactly once on the embedded log', () => {
@@ -91,65 +97,69 @@ describe('exactly once on the embedded log', () => {
     await rm(directory, { recursive: true, force: true });
   });
 
-  it('has every alert once in the log and once in Postgres after the whole process was killed and started again', async () => {
-    const port = 19_498;
-    const flags = [
-      '--backend=embedded',
-      '--no-demo',
-      `--data-dir=${join(directory, 'data')}`,
-      `--port=${port}`,
-      `--merchant-risk-url=${risk.url}`,
-      '--merchant-risk-timeout-ms=60000',
-      '--watermark-idle-timeout-ms=86400000',
-      '--terminal-show=off',
-      '--checkpoint-interval-ms=1000',
-      ...SLOW,
-    ];
-    const start = () => {
-      service = startService(flags, join(directory, 'service.log'));
-      return service;
-    };
-    const configuration = configurationOf(flags);
-    const { topics } = configuration;
+  it(
+    'has every alert once in the log and once in Postgres after the whole process was killed and started again',
+    async () => {
+      const port = 19_498;
+      const flags = [
+        '--backend=embedded',
+        '--no-demo',
+        `--data-dir=${join(directory, 'data')}`,
+        `--port=${port}`,
+        `--merchant-risk-url=${risk.url}`,
+        '--merchant-risk-timeout-ms=60000',
+        '--watermark-idle-timeout-ms=86400000',
+        '--terminal-show=off',
+        '--checkpoint-interval-ms=1000',
+        ...SLOW,
+      ];
+      const start = () => {
+        service = startService(flags, join(directory, 'service.log'));
+        return service;
+      };
+      const configuration = configurationOf(flags);
+      const { topics } = configuration;
 
-    const first = start();
-    await untilReady(port, first);
-    backend = await openBackend(configuration);
-    const admin = await backend.openAdmin();
-    const partitions = (await admin.partitionCount(topics.payments)) ?? 0;
-    const plan: InputPlan = { file: null, payments: 8_000, partitions, malformedEvery: 200, seed: 12 };
-    const writer = await backend.openWriter();
-    const input = await loadPlain(plan, { topic: topics.payments, writer, admin });
-    const reference = await referenceFor(input, { name: 'embedded', configuration, flags });
-    expect(reference.alerts.size).toBeGreaterThan(40);
+      const first = start();
+      await untilReady(port, first);
+      backend = await openBackend(configuration);
+      const admin = await backend.openAdmin();
+      const partitions = (await admin.partitionCount(topics.payments)) ?? 0;
+      const plan: InputPlan = { file: null, payments: 8_000, partitions, malformedEvery: 200, seed: 12 };
+      const writer = await backend.openWriter();
+      const input = await loadPlain(plan, { topic: topics.payments, writer, admin });
+      const reference = await referenceFor(input, { name: 'embedded', configuration, flags });
+      expect(reference.alerts.size).toBeGreaterThan(40);
 
-    const followed = await StateFollower.open(backend, topics.stateLog, input.cards);
-    follower = followed;
-    const ends = input.offsets.map(({ last }) => last + 1);
-    const committed = () => followed.committed.reduce((sum, offset) => sum + offset, 0);
-    await followed.when(() => committed() > input.messages / 3, WAIT_MS, 'a third', first.unexpectedEnd);
-    expect(committed(), 'the kill came too late').toBeLessThan(input.messages);
-    await first.kill();
+      const followed = await StateFollower.open(backend, topics.stateLog, input.cards);
+      follower = followed;
+      const ends = input.offsets.map(({ last }) => last + 1);
+      const committed = () => followed.committed.reduce((sum, offset) => sum + offset, 0);
+      await followed.when(() => committed() > input.messages / 3, WAIT_MS, 'a third', first.unexpectedEnd);
+      expect(committed(), 'the kill came too late').toBeLessThan(input.messages);
+      await first.kill();
 
-    const second = start();
-    const isDone = () => followed.committed.every((offset, partition) => offset >= ends[partition]);
-    await followed.when(isDone, WAIT_MS, 'everything', second.unexpectedEnd);
-    const inPostgres = await untilProjected(port, reference.alerts.size, second);
-    expect(inPostgres.length).toBe(reference.alerts.size);
-    expect(new Set(inPostgres)).toEqual(new Set(reference.alerts.keys()));
-    const stopped = await second.stop();
-    expect(stopped.code, second.said()).toBe(0);
-    expect(stopped.tookMs).toBeLessThan(5_000);
+      const second = start();
+      const isDone = () => followed.committed.every((offset, partition) => offset >= ends[partition]);
+      await followed.when(isDone, WAIT_MS, 'everything', second.unexpectedEnd);
+      const inPostgres = await untilProjected(port, reference.alerts.size, second);
+      expect(inPostgres.length).toBe(reference.alerts.size);
+      expect(new Set(inPostgres)).toEqual(new Set(reference.alerts.keys()));
+      const stopped = await second.stop();
+      expect(stopped.code, second.said()).toBe(0);
+      expect(stopped.tookMs).toBeLessThan(5_000);
 
-    const alerts = await readAlerts(backend, topics.alerts);
-    const deadLetters = await readDeadLetters(backend, topics.deadLetters, topics.payments);
-    const verdict = compare(reference, { alerts, deadLetters, cards: followed.cards() });
-    expect(verdict.differences).toEqual([]);
-    expect(followed.problems).toEqual([]);
-    expect(followed.rememberedPayments + deadLetters.length).toBe(input.messages);
-    await writer.close();
-    await admin.close();
-  });
+      const alerts = await readAlerts(backend, topics.alerts);
+      const deadLetters = await readDeadLetters(backend, topics.deadLetters, topics.payments);
+      const verdict = compare(reference, { alerts, deadLetters, cards: followed.cards() });
+      expect(verdict.differences).toEqual([]);
+      expect(followed.problems).toEqual([]);
+      expect(followed.rememberedPayments + deadLetters.length).toBe(input.messages);
+      await writer.close();
+      await admin.close();
+    },
+    TEST_MS,
+  );
 });
 
 async function untilReady(port: number, service: ServiceProcess): Promise<void> {

@@ -18,6 +18,9 @@ const KILLS = 3;
 /** From the moment the process is started: some fall into the start, some into the run. */
 const LATEST_KILL_MS = 5_000;
 
+/** Enough for alerts before, between and after the kills. */
+const MUCH = [...BUSY_DEMO, '--demo-rate=1500', '--demo-fraud-per-thousand=80'];
+
 const workshop = new Workshop();
 let risk: MerchantRiskService | null = null;
 
@@ -42,15 +45,15 @@ describe('the service killed with SIGKILL', () => {
       '--checkpoint-min-pause-ms=100',
     ];
 
-    const first = workshop.start([...flags, ...BUSY_DEMO]);
+    const first = workshop.start([...flags, ...MUCH]);
     await first.up();
     for (let kill = 0, running = first; kill < KILLS; kill++) {
-      await wait(Math.round(random.next() * LATEST_KILL_MS));
+      await wait(Math.round(random.unit() * LATEST_KILL_MS));
       expect(running.isRunning(), running.said()).toBe(true);
       process.kill(running.pid, 'SIGKILL');
       await running.ended;
       // Its Postgres ends by itself, or is ended by the next start; that start waits for neither.
-      running = workshop.start([...flags, ...BUSY_DEMO]);
+      running = workshop.start([...flags, ...MUCH]);
       if (kill < KILLS - 1) continue;
       await running.up();
       const { code } = await running.stop('SIGTERM');

@@ -78,7 +78,7 @@ export class Service {
   async until<T>(name: string, what: () => Promise<T> | T, limitMs = START_LIMIT_MS): Promise<NonNullable<T>> {
     const deadline = performance.now() + limitMs;
     for (;;) {
-      const found = await what();
+      const found = await Promise.resolve().then(what).catch(laterIfUnreachable);
       if (found !== null && found !== undefined && found !== false) return found;
       if (this.end !== null) throw new Error(`It ended (${JSON.stringify(this.end)}) before: ${name}.\n${this.said()}`);
       if (performance.now() > deadline) throw new Error(`Not within ${limitMs} ms: ${name}.\n${this.said()}`);
@@ -133,6 +133,12 @@ export class Service {
   isRunning(): boolean {
     return this.end === null;
   }
+}
+
+/** A process that is just ending refuses connections: what it said is the better error. */
+function laterIfUnreachable(error: unknown): null {
+  if (error instanceof TypeError && error.message === 'fetch failed') return null;
+  throw error;
 }
 
 /** The parts of `/v1/pipeline` that are looked at. */

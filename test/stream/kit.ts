@@ -1,15 +1,17 @@
 /**
  * Owns a small pipeline for tests of the core: cards counted, summed and remembered in a ring, with a timer that tells
- * of a card gone quiet. And its reference: the same rules over the same records in plain, single-threaded code.
+ * of a card gone quiet and, where asked for, one that ticks three times for a card. And its reference: the same rules over the same records in plain, single-threaded code.
  */
 import { StepBatch } from '../../src/stream/pipeline/batch.js';
 import type { PipelineDefinition } from '../../src/stream/pipeline/pipeline.js';
 import type { OutputRecord } from '../../src/stream/records.js';
-import { f64, ring, stateLayout, timer, u32 } from '../../src/stream/state/layout.js';
+import { f64, ring, stateLayout, timer, u8, u32 } from '../../src/stream/state/layout.js';
 
 export const TOPICS = { source: 'in', out: 'out', dead: 'dead', log: 'log', table: 'table' } as const;
 const QUIET_MS = 1_000;
 const RING = 4;
+const TICK_MS = 700;
+const TICKS = 3;
 
 export interface Input {
   readonly key: string;
@@ -27,7 +29,7 @@ class KitBatch extends StepBatch {
 const layout = stateLayout(
   'kit',
   { version: 1 },
-  { count: u32, sum: f64, quiet: timer, recent: ring(RING, { value: f64 }) },
+  { count: u32, sum: f64, quiet: timer, tick: timer, ticks: u8, quiets: u8, recent: ring(RING, { value: f64 }) },
 );
 type Kit = PipelineDefinition<KitBatch, typeof layout.fields>;
 
@@ -39,7 +41,14 @@ const record = (topic: string, key: string, body: unknown, at: number): OutputRe
   timestampMs: at,
 });
 
-export function kitPipeline(options: { outOfOrdernessMs?: number; onTable?: (value: string) => void } = {}): Kit {
+interface KitOptions {
+  readonly outOfOrdernessMs?: number;
+  readonly onTable?: (value: string) => void;
+  /** Each card's first payment starts a timer that fires three times, setting itself anew. */
+  readonly ticks?: boolean;
+}
+
+export function kitPipeline(options: KitOptions = {}): Kit {
   return {
     name: 'kit',
     version: '1',
@@ -94,6 +103,7 @@ export function kitPipeline(options: { outOfOrdernessMs?: number; onTable?: (val
             columns.sum[slot] += batch.value[row];
             columns.recent.entry.value[columns.recent.append(slot)] = batch.value[row];
             columns.quiet.set(slot, batch.eventTimeMs[row] + QUIET_MS);
+            if (options.ticks && columns.count[slot] === 1) columns.tick.set(slot, batch.eventTimeMs[row] + TICK_MS);
             batch.seen[row] = columns.count[slot];
             batch.sum[row] = columns.sum[slot];
             let lastFour = 0;
@@ -102,7 +112,15 @@ export function kitPipeline(options: { outOfOrdernessMs?: number; onTable?: (val
             }
             batch.lastFour[row] = lastFour;
           },
-          onTimer({ dueMs }, slot, key, outputs) {
+          onTimer({ field, dueMs }, slot, key, outputs) {
+            if (field === 'tick') {
+              columns.ticks[slot] += 1;
+              if (columns.ticks[slot] < TICKS) columns.tick.set(slot, dueMs + TICK_MS);
+              const tick = { tick: key.toString(), dueMs, count: columns.count[slot], quiets: columns.quiets[slot] };
+              outputs.emit(record(TOPICS.out, key.toString(), tick, dueMs), { prompt: false });
+              return;
+            }
+            columns.quiets[slot] += 1;
             const body = { quiet: key.toString(), dueMs, count: columns.count[slot] };
             outputs.emit(record(TOPICS.out, key.toString(), body, dueMs), { prompt: true });
           },
@@ -136,20 +154,42 @@ export function kitPipeline(options: { outOfOrdernessMs?: number; onTable?: (val
   };
 }
 
+interface ReferenceCard {
+  count: number;
+  sum: number;
+  recent: number[];
+  dueMs: number;
+  tickMs: number;
+  ticks: number;
+  quiets: number;
+}
+
 /** What must be in the output topic: one line an output, sorted. */
 export function reference(
   inputs: readonly (Input | string)[],
   outOfOrdernessMs = 500,
+  options: { readonly ticks?: boolean } = {},
 ): { out: string[]; dead: string[] } {
-  const cards = new Map<string, { count: number; sum: number; recent: number[]; dueMs: number }>();
+  const cards = new Map<string, ReferenceCard>();
   const out: string[] = [];
   const dead: string[] = [];
   let maxAt = Number.NEGATIVE_INFINITY;
-  const fire = (key: string, watermark: number) => {
-    const card = cards.get(key);
-    if (card === undefined || card.dueMs === 0 || card.dueMs > watermark) return;
+  const quiet = (key: string, card: ReferenceCard) => {
     out.push(JSON.stringify({ quiet: key, dueMs: card.dueMs, count: card.count }));
+    card.quiets += 1;
     card.dueMs = 0;
+  };
+  const tick = (key: string, card: ReferenceCard) => {
+    out.push(JSON.stringify({ tick: key, dueMs: card.tickMs, count: card.count, quiets: card.quiets }));
+    card.ticks += 1;
+    card.tickMs = card.ticks < TICKS ? card.tickMs + TICK_MS : 0;
+  };
+  const fire = (key: string, card: ReferenceCard, watermark: number) => {
+    const due = (at: number) => at !== 0 && at <= watermark;
+    while (due(card.dueMs) || due(card.tickMs)) {
+      const quietFirst = due(card.dueMs) && !(due(card.tickMs) && card.tickMs < card.dueMs);
+      (quietFirst ? quiet : tick)(key, card);
+    }
   };
   for (const input of inputs) {
     if (typeof input === 'string') {
@@ -157,18 +197,19 @@ export function reference(
       continue;
     }
     const watermark = maxAt - outOfOrdernessMs;
-    for (const key of cards.keys()) fire(key, watermark);
-    const card = cards.get(input.key) ?? { count: 0, sum: 0, recent: [], dueMs: 0 };
+    for (const [key, card] of cards) fire(key, card, watermark);
+    const card = cards.get(input.key) ?? { count: 0, sum: 0, recent: [], dueMs: 0, tickMs: 0, ticks: 0, quiets: 0 };
     cards.set(input.key, card);
     card.count += 1;
     card.sum += input.value;
     card.recent = [input.value, ...card.recent].slice(0, RING);
     card.dueMs = input.at + QUIET_MS;
+    if (options.ticks && card.count === 1) card.tickMs = input.at + TICK_MS;
     const lastFour = card.recent.reduce((sum, value) => sum * 10 + value, 0);
     out.push(JSON.stringify({ key: input.key, seen: card.count, sum: card.sum, lastFour, late: input.at < watermark }));
     maxAt = Math.max(maxAt, input.at);
   }
-  for (const key of cards.keys()) fire(key, maxAt - outOfOrdernessMs);
+  for (const [key, card] of cards) fire(key, card, maxAt - outOfOrdernessMs);
   return { out: out.sort(), dead: dead.sort() };
 }
 

@@ -93,7 +93,12 @@ export const watermarkSettings = z.object({
     dayMs,
     'How far payments may come out of the order of their own time before they count as late.',
   ),
-  idleTimeoutMs: ms(30_000, 100, dayMs, 'A partition without payments for this long no longer holds back event time.'),
+  idleTimeoutMs: ms(
+    30_000,
+    0,
+    dayMs,
+    'Event time of a partition without payments for this long goes on by the clock; 0 lets it stand still.',
+  ),
 });
 
 export const checkpointSettings = z.object({

@@ -44,6 +44,8 @@ export class RiskCache {
 
   /** Keeps an answer until `expiresAtMs`, in place of an older one for the same merchant or of one little used. */
   put(key: Uint8Array, hash: number, kind: AnswerKind, risk: number, asOfMs: number, expiresAtMs: number): void {
+    // Switched off: there is no slot to give, nor one to take.
+    if (this.capacity === 0) return;
     let slot = this.index.find(key, 0, key.length, hash);
     if (slot < 0) {
       slot = this.filled < this.capacity ? this.filled++ : this.evict();

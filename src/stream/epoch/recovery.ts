@@ -63,7 +63,8 @@ export async function recover(parts: RecoveryParts): Promise<Recovered> {
   }
   const opened = parts.openState(start);
   for await (const { key, value } of storage.store.scan(TIMER_PREFIX)) {
-    opened.onTimer(key.subarray(1), Buffer.from(value.buffer, value.byteOffset, value.byteLength).readDoubleLE(0));
+    const due = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+    for (let at = 0; at + 8 <= due.length; at += 8) opened.onTimer(key.subarray(1), due.readDoubleLE(at));
   }
   const recovered = await replay(parts, opened, start, start.stateLogOffset ?? range.start);
   if (recovered.at.epoch < 0 && range.start > 0) {

@@ -32,18 +32,23 @@ export class BroadcastInputs {
     clock: Clock,
   ): Promise<BroadcastInputs> {
     const inputs: Input[] = [];
-    for (const state of states) {
-      const reader = await backend.openReader({
-        topic: state.topic,
-        partition: 0,
-        from: 'earliest',
-        bufferBytes: 1 << 20,
-      });
-      inputs.push({ id: state.id, state, reader });
-    }
     const opened = new BroadcastInputs(inputs);
-    for (const input of inputs) await opened.catchUp(input, cursors[input.id] ?? 0, clock);
-    return opened;
+    try {
+      for (const state of states) {
+        const reader = await backend.openReader({
+          topic: state.topic,
+          partition: 0,
+          from: 'earliest',
+          bufferBytes: 1 << 20,
+        });
+        inputs.push({ id: state.id, state, reader });
+      }
+      for (const input of inputs) await opened.catchUp(input, cursors[input.id] ?? 0, clock);
+      return opened;
+    } catch (error) {
+      await opened.close();
+      throw error;
+    }
   }
 
   /** Applies everything fetched so far. Only between epochs. */

@@ -7,6 +7,7 @@
 import type { Checkpoints } from '../checkpoint/checkpoints.js';
 import { encodeDelta } from '../epoch/delta.js';
 import * as protocol from '../epoch/protocol.js';
+import { StreamError } from '../errors.js';
 import type { StepBatch } from '../pipeline/batch.js';
 import { deadLetter } from '../pipeline/dead-letters.js';
 import type { FiredTimer, Outputs, PipelineDefinition } from '../pipeline/pipeline.js';
@@ -52,6 +53,8 @@ export interface SessionParts<B extends StepBatch, F extends LayoutFields> {
 const TIMERS_AT_ONCE = 1024;
 const WRITES_AT_ONCE = 8192;
 const LONGEST_WAIT_MS = 500;
+/** Timers of one key that may fire in a row without event time going on: past this a step sets them in a circle. */
+const MAX_FIRED_WITHOUT_PROGRESS = 1_000;
 /** A checkpoint under way at a stop may end within this; one that does not is given up, the one before serves. */
 const LONGEST_CHECKPOINT_WAIT_MS = 1_000;
 
@@ -88,6 +91,8 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
   async run(): Promise<void> {
     // A start position that was configured, not recovered, is made durable first: else a crash would choose anew.
     if (this.parts.recovered.sourceOffset === null) this.open();
+    // Timers that were due when the last epoch closed, and that it had no room for.
+    await this.fireDueTimers();
     let current: Frame<B> | null = null;
     for (;;) {
       this.check();
@@ -191,11 +196,26 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
     figures.late += lateRows;
   }
 
+  /**
+   * Fires a key's due timers, earliest first, those too that firing sets: the order is that of their due times however
+   * far the watermark moved at once, so it does not depend on where batches were cut (I7).
+   */
   private fireTimersOf(slot: number, watermarkMs: number): void {
     const { timers } = this.parts.state.codec;
-    for (let i = 0; i < timers.length; i++) {
-      const due = timers[i].column.due[slot];
-      if (due > 0 && due <= watermarkMs) this.fire({ field: timers[i].name, dueMs: due }, slot, i);
+    let latestMs = 0;
+    let withoutProgress = 0;
+    for (;;) {
+      let first = -1;
+      for (let i = 0; i < timers.length; i++) {
+        const due = timers[i].column.due[slot];
+        if (due > 0 && due <= watermarkMs && (first < 0 || due < timers[first].column.due[slot])) first = i;
+      }
+      if (first < 0) return;
+      const dueMs = timers[first].column.due[slot];
+      withoutProgress = dueMs > latestMs ? 0 : withoutProgress + 1;
+      if (withoutProgress > MAX_FIRED_WITHOUT_PROGRESS) throw timerLoop(timers[first].name, dueMs);
+      latestMs = Math.max(latestMs, dueMs);
+      this.fire({ field: timers[first].name, dueMs }, slot, first);
     }
   }
 
@@ -232,6 +252,8 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
       await state.loaded();
       for (const slot of slots) this.fireTimersOf(slot, watermark.currentMs);
       state.letGo(slots);
+      // A jump of the watermark can fire any number of them: the epoch keeps its bound all the same.
+      await this.waitForRoomInEpoch();
     }
   }
 
@@ -361,4 +383,12 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
       await writeBehind.idle();
     }
   }
+}
+
+function timerLoop(field: string, dueMs: number): StreamError {
+  return new StreamError(
+    'timer-loop',
+    `timer ${field} of one key came due over ${MAX_FIRED_WITHOUT_PROGRESS} times in a row, the last time at ${dueMs}: ` +
+      'a step sets it anew for a time that has passed. A step must set timers later than the one that fired',
+  );
 }

@@ -4,7 +4,8 @@
  * the other end of the talk.
  *
  * A worker that dies is started again with its partitions, at most MAX_RESTARTS times in RESTART_WINDOW_MS; past that,
- * or when a worker reports a task that cannot go on, `onFatal` is told and the process is to stop.
+ * or when a worker reports a task that cannot go on, `onFatal` is told and the process is to stop. One that never was
+ * ready makes `start` reject instead: what is wrong then is wrong for good.
  */
 import { Worker } from 'node:worker_threads';
 import { StreamError } from '../errors.js';
@@ -26,6 +27,8 @@ export interface SupervisorParts {
 const MAX_RESTARTS = 5;
 const RESTART_WINDOW_MS = 60_000;
 const START_TIMEOUT_MS = 60_000;
+/** A thread that has stopped its tasks and still does not end (an open handle keeps it) is ended after this. */
+const EXIT_TIMEOUT_MS = 5_000;
 
 interface Running {
   readonly number: number;
@@ -35,6 +38,8 @@ interface Running {
   restarts: number;
   restartTimes: number[];
   readonly waiting: Map<number, () => void>;
+  wasReady: boolean;
+  /** Its thread has ended, or has stopped its tasks and is about to; it is not started again. */
   stopped: boolean;
   onStopped: () => void;
 }
@@ -43,6 +48,7 @@ export class Supervisor {
   private readonly running: Running[] = [];
   private lastRequest = 0;
   private stopping = false;
+  private stopped: Promise<void> | null = null;
   /** Assignments are applied one after another. */
   private applying: Promise<void> = Promise.resolve();
 
@@ -68,9 +74,14 @@ export class Supervisor {
     });
   }
 
-  /** Stops every task cleanly, then the threads, then leaves the group. */
-  async stop(): Promise<void> {
+  /** Stops every task cleanly, then the threads, then leaves the group. Asked twice it is done once. */
+  stop(): Promise<void> {
     this.stopping = true;
+    this.stopped ??= this.stopAll();
+    return this.stopped;
+  }
+
+  private async stopAll(): Promise<void> {
     await Promise.all(
       this.running.map(
         (worker) =>
@@ -116,6 +127,7 @@ export class Supervisor {
 
   private give(worker: Running, partitions: readonly number[]): Promise<void> {
     worker.partitions = partitions;
+    if (worker.stopped) return Promise.resolve();
     const request = ++this.lastRequest;
     return new Promise((resolve) => {
       worker.waiting.set(request, resolve);
@@ -136,6 +148,7 @@ export class Supervisor {
       restarts: 0,
       restartTimes: [],
       waiting: new Map(),
+      wasReady: false,
       stopped: false,
       onStopped: () => {},
     };
@@ -152,26 +165,28 @@ export class Supervisor {
 
   /** Resolves when the thread says that it is ready. */
   private listen(worker: Running): Promise<void> {
+    const { thread } = worker;
     return new Promise((resolve, reject) => {
-      const cancel = this.parts.clock.schedule(START_TIMEOUT_MS, () =>
+      const cancel = this.parts.clock.schedule(START_TIMEOUT_MS, () => {
         reject(
           new StreamError('worker-start', `worker ${worker.number} did not start within ${START_TIMEOUT_MS / 1000} s`),
-        ),
-      );
+        );
+        void thread.terminate(); // its exit is handled as any other
+      });
       const settle = (act: () => void) => {
         cancel();
         act();
       };
       let lastError: unknown = null;
-      worker.thread.on('message', (message: FromWorker) => {
+      thread.on('message', (message: FromWorker) => {
         if (message.type === 'ready') settle(resolve);
         this.onMessage(worker, message);
       });
-      worker.thread.on('error', (error) => {
+      thread.on('error', (error) => {
         lastError = error;
         settle(() => reject(error));
       });
-      worker.thread.on('exit', (code) => {
+      thread.on('exit', (code) => {
         settle(() =>
           reject(new StreamError('worker-start', `worker ${worker.number} ended with code ${code} at its start`)),
         );
@@ -197,24 +212,35 @@ export class Supervisor {
         return;
       case 'stopped':
         worker.stopped = true;
+        this.endSoon(worker);
         return;
       case 'ready':
+        worker.wasReady = true;
         return;
     }
+  }
+
+  /** The thread has nothing left to do and should end by itself. */
+  private endSoon({ thread, number }: Running): void {
+    const cancel = this.parts.clock.schedule(EXIT_TIMEOUT_MS, () => {
+      this.parts.say('warn', `worker ${number} has stopped but does not end; ending it`);
+      void thread.terminate();
+    });
+    thread.once('exit', cancel);
   }
 
   private onExit(worker: Running, code: number, error: unknown): void {
     for (const resolve of worker.waiting.values()) resolve();
     worker.waiting.clear();
-    if (this.stopping || worker.stopped) {
-      worker.stopped = true;
-      worker.onStopped();
+    if (this.stopping || worker.stopped || !worker.wasReady) {
+      this.setStopped(worker);
       return;
     }
     const reason = error instanceof Error ? (error.stack ?? error.message) : `exit code ${code}`;
     const now = this.parts.clock.monotonic();
     worker.restartTimes = [...worker.restartTimes.filter((time) => now - time < RESTART_WINDOW_MS), now];
     if (worker.restartTimes.length > MAX_RESTARTS) {
+      this.setStopped(worker);
       this.parts.onFatal(
         new StreamError(
           'worker-crashing',
@@ -230,5 +256,10 @@ export class Supervisor {
       () => this.give(worker, worker.partitions),
       (failure: unknown) => this.parts.say('warn', `worker ${worker.number} did not come back: ${String(failure)}`),
     );
+  }
+
+  private setStopped(worker: Running): void {
+    worker.stopped = true;
+    worker.onStopped();
   }
 }

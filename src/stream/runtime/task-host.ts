@@ -32,6 +32,7 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   'state-version',
   'corrupt-data',
   'timer-limit',
+  'timer-loop',
   'hot-keys-too-few',
   'model-mismatch',
   'model-corrupt',
@@ -45,6 +46,8 @@ const FENCED_RETRY_MS = 2_000;
 interface Hosted {
   task: HostedTask | null;
   wanted: boolean;
+  /** Ends the pause before a next try, if there is one. */
+  wake: () => void;
   readonly ended: Promise<void>;
 }
 
@@ -52,6 +55,7 @@ export class TaskHost {
   private readonly hosted = new Map<number, Hosted>();
   private readonly lastStatus = new Map<number, TaskStatus>();
   private stopping = false;
+  private lastCall = 0;
 
   constructor(
     private readonly makeTask: (partition: number) => HostedTask,
@@ -60,15 +64,23 @@ export class TaskHost {
     private readonly say: (level: 'info' | 'warn', message: string) => void,
   ) {}
 
-  /** Runs exactly these partitions from now on; resolves when tasks of others have stopped. */
+  /**
+   * Runs exactly these partitions from now on; resolves when tasks of others have stopped. The newest call decides: one
+   * that was still waiting for tasks to stop starts nothing any more.
+   */
   async own(partitions: readonly number[]): Promise<void> {
+    const call = ++this.lastCall;
     const wanted = new Set(partitions);
-    const leaving = [...this.hosted].filter(([partition]) => !wanted.has(partition));
+    // One that is stopping already is waited for as well: it begins anew, from where it ended.
+    const leaving = [...this.hosted].filter(([partition, hosted]) => !hosted.wanted || !wanted.has(partition));
     for (const [, hosted] of leaving) {
       hosted.wanted = false;
       hosted.task?.stop();
+      hosted.wake();
     }
     await Promise.all(leaving.map(([, hosted]) => hosted.ended));
+    if (call !== this.lastCall) return;
+    if (!this.stopping) this.forgetStatuses(wanted);
     for (const partition of wanted) if (!this.hosted.has(partition)) this.start(partition);
   }
 
@@ -83,11 +95,15 @@ export class TaskHost {
     return [...this.lastStatus.values()];
   }
 
+  /** Tasks given up, and those that failed for good before they were: another process tells of them now. */
+  private forgetStatuses(wanted: ReadonlySet<number>): void {
+    for (const partition of this.lastStatus.keys()) if (!wanted.has(partition)) this.lastStatus.delete(partition);
+  }
+
   private start(partition: number): void {
-    const hosted: Hosted = { task: null, wanted: true, ended: Promise.resolve() };
+    const hosted: Hosted = { task: null, wanted: true, wake: () => {}, ended: Promise.resolve() };
     const ended = this.keepRunning(partition, hosted).finally(() => {
       this.hosted.delete(partition);
-      if (!hosted.wanted && !this.stopping) this.lastStatus.delete(partition);
     });
     this.hosted.set(partition, Object.assign(hosted, { ended }));
   }
@@ -101,13 +117,13 @@ export class TaskHost {
       try {
         const end = await task.run();
         if (end === 'stopped') return;
-        await this.pause(FENCED_RETRY_MS);
+        await this.pause(hosted, FENCED_RETRY_MS);
       } catch (error) {
         const { committedOffset } = task.status();
         tries = committedOffset === lastOffset ? tries + 1 : 1;
         lastOffset = committedOffset;
         if (!this.mayTryAgain(task, error, tries)) return;
-        await this.pause(100 * 2 ** tries);
+        await this.pause(hosted, 100 * 2 ** tries);
       } finally {
         this.lastStatus.set(partition, task.status());
       }
@@ -134,9 +150,14 @@ export class TaskHost {
     return true;
   }
 
-  private pause(ms: number): Promise<void> {
+  private pause(hosted: Hosted, ms: number): Promise<void> {
+    if (!hosted.wanted) return Promise.resolve();
     return new Promise((resolve) => {
-      this.clock.schedule(ms, resolve);
+      const cancel = this.clock.schedule(ms, resolve);
+      hosted.wake = () => {
+        cancel();
+        resolve();
+      };
     });
   }
 }

@@ -73,6 +73,8 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
   private error: { code: string; message: string } | null = null;
   private readonly figures = new TaskFigures();
   private readonly signal: Signal;
+  /** Woken by a stop alone: what wakes a session must not cut short the pause after it. */
+  private readonly pause: Signal;
   private stopRequested = false;
   private session: Session<B, F> | null = null;
   private reader: PartitionReader | null = null;
@@ -85,6 +87,7 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
   constructor(private readonly parts: TaskParts<B, F>) {
     this.taskId = `${parts.definition.name}-${parts.partition}`;
     this.signal = new Signal(parts.clock);
+    this.pause = new Signal(parts.clock);
     this.timers = new TimerQueue(parts.options.maxTimers);
     this.watermark = new Watermark(parts.definition.outOfOrdernessMs);
   }
@@ -95,6 +98,7 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
     if (this.state === 'running') this.state = 'stopping';
     this.session?.stop();
     this.signal.wake();
+    this.pause.wake();
   }
 
   /** Runs until stopped or fenced. Rejects with what made it fail. */
@@ -123,8 +127,11 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
       this.error = describe(error);
       throw error;
     } finally {
-      await epochLog?.close();
-      await storage?.close();
+      try {
+        await epochLog?.close();
+      } finally {
+        await storage?.close();
+      }
     }
   }
 
@@ -153,7 +160,7 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
           'warn',
           `${this.taskId}: a commit is in doubt (${describe(error).message}); reading the state log for the truth`,
         );
-        await this.signal.wait(Math.min(LONGEST_BACKOFF_MS, 20 * 2 ** attempt));
+        await this.pause.wait(Math.min(LONGEST_BACKOFF_MS, 20 * 2 ** attempt));
       }
     }
   }
@@ -165,6 +172,7 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
     this.timers = new TimerQueue(options.maxTimers);
     const timers = this.timers;
     let opened: { state: KeyedState<F>; writeBehind: WriteBehind } | null = null;
+    const writes: { current: WriteBehind | null } = { current: null };
     const recovered = await recover({
       taskId: this.taskId,
       epochLog,
@@ -177,10 +185,15 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
         const erased = state as unknown as KeyedState;
         const writeBehind = new WriteBehind(erased, storage.store, options.writeBehind, start);
         opened = { state, writeBehind };
+        writes.current = writeBehind;
         return { state: erased, writeBehind, onTimer: (key, due) => timers.push(key, due) };
       },
       onProgress: (message) => this.parts.say('info', message),
       shouldStop: () => this.stopRequested,
+    }).catch(async (error: unknown) => {
+      // A write of this attempt must not reach the store after those of the next (I5).
+      await writes.current?.idle().catch(() => {}); // why it ended is known: `error`
+      throw error;
     });
     if (opened === null) throw new Error('recovery ended without a state');
     const { state, writeBehind } = opened as { state: KeyedState<F>; writeBehind: WriteBehind };

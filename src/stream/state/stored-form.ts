@@ -3,7 +3,7 @@
  *
  *   00 'resume'   → resume point (JSON): what the store reflects at least, and where replay goes on
  *   01 <key>      → f64 epoch, u16 layout version, whole value (`value-codec.ts`)
- *   02 <key>      → f64 earliest due time: the key has timers pending
+ *   02 <key>      → f64 due time of each timer that the key has pending
  *
  * A value and its timer entry are written in the same batch. Neighbours: `keyed-state.ts`, `write-behind.ts`, recovery.
  */

@@ -126,10 +126,8 @@ export class WriteBehind {
     encodeStoredValue(scratch, state.epochOf[slot], state.layout.version, state.codec, slot);
     write.slots.push(slot);
     write.entries.push({ key: stateKey(key), value: Buffer.from(scratch.written()) });
-    const dueMs = earliestTimer(state, slot);
-    if (dueMs > 0) {
-      const due = Buffer.allocUnsafe(8);
-      due.writeDoubleLE(dueMs);
+    const due = pendingTimers(state, slot);
+    if (due !== null) {
       write.entries.push({ key: timerKey(key), value: due });
       state.timerStored[slot] = 1;
     } else if (state.timerStored[slot] === 1) {
@@ -171,11 +169,15 @@ export class WriteBehind {
   }
 }
 
-function earliestTimer(state: KeyedState, slot: number): number {
-  let earliest = 0;
+/** Due times of a slot's pending timers, f64 each; null where there is none. */
+function pendingTimers(state: KeyedState, slot: number): Buffer | null {
+  let count = 0;
+  for (const { column } of state.codec.timers) if (column.due[slot] > 0) count++;
+  if (count === 0) return null;
+  const due = Buffer.allocUnsafe(8 * count);
+  let at = 0;
   for (const { column } of state.codec.timers) {
-    const due = column.due[slot];
-    if (due > 0 && (earliest === 0 || due < earliest)) earliest = due;
+    if (column.due[slot] > 0) at = due.writeDoubleLE(column.due[slot], at);
   }
-  return earliest;
+  return due;
 }

@@ -11,8 +11,11 @@ export const cardLayout = stateLayout(
 );
 export type CardState = KeyedState<typeof cardLayout.fields>;
 
-export const openCards = (store: StateStore, capacity: number, onTimer: (key: Buffer, dueMs: number) => void = () => {}) =>
-  new KeyedState(cardLayout, capacity, store, onTimer);
+export const openCards = (
+  store: StateStore,
+  capacity: number,
+  onTimer: (key: Buffer, dueMs: number) => void = () => {},
+) => new KeyedState(cardLayout, capacity, store, onTimer);
 
 /** The same state for parts of the core that know no layout. */
 export const erased = (state: CardState) => state as unknown as KeyedState;

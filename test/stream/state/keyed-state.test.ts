@@ -5,7 +5,17 @@ import type { StateStore } from '../../../src/stream/ports.js';
 import { ByteWriter } from '../../../src/stream/state/byte-writer.js';
 import { FRESH_START } from '../../../src/stream/state/stored-form.js';
 import { WriteBehind } from '../../../src/stream/state/write-behind.js';
-import { type CardState, card, cardLayout, cardSlot, emptyCard, erased, openCards, openMemoryStore, pay } from './card-layout.js';
+import {
+  type CardState,
+  card,
+  cardLayout,
+  cardSlot,
+  emptyCard,
+  erased,
+  openCards,
+  openMemoryStore,
+  pay,
+} from './card-layout.js';
 
 let store: StateStore;
 let state: CardState;
@@ -103,7 +113,7 @@ describe('a slot', () => {
 describe('a key', () => {
   it('that was evicted and loaded again is equal, whatever happened between', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(fc.tuple(fc.nat(9), fc.nat(50)), { maxLength: 60 }), async (payments) => {
+      fc.asyncProperty(fc.array(fc.tuple(fc.nat(9), fc.nat(50)), { maxLength: 60, size: 'max' }), async (payments) => {
         const opened = await openMemoryStore();
         store = opened.store;
         state = openCards(store, 3);

@@ -30,7 +30,7 @@ describe('a watermark', () => {
     const records = fc.array(fc.tuple(fc.nat(1_000_000), fc.nat(1_000_000)), { minLength: 1 });
     fc.assert(
       fc.property(records, fc.infiniteStream(fc.nat()), (given, order) => {
-        const after = (list: readonly (readonly [number, number])[]) => {
+        const endOf = (list: readonly (readonly [number, number])[]) => {
           const watermark = new Watermark(7);
           for (const [event, log] of list) watermark.observe(event, log);
           return watermark.currentMs;
@@ -39,7 +39,7 @@ describe('a watermark', () => {
           .map((record) => [order.next().value as number, record] as const)
           .sort(([a], [b]) => a - b)
           .map(([, record]) => record);
-        expect(after(shuffled)).toBe(after(given));
+        expect(endOf(shuffled)).toBe(endOf(given));
       }),
     );
   });
@@ -47,10 +47,10 @@ describe('a watermark', () => {
 
 describe('a timer queue', () => {
   it('gives up exactly what is due, earliest first, as a sorted list would', () => {
-    const steps = fc.array(
-      fc.oneof(fc.record({ push: fc.nat(50) }), fc.record({ pop: fc.nat(50) })),
-      { maxLength: 200 },
-    );
+    const steps = fc.array(fc.oneof(fc.record({ push: fc.nat(50) }), fc.record({ pop: fc.nat(50) })), {
+      maxLength: 200,
+      size: 'max',
+    });
     fc.assert(
       fc.property(steps, (given) => {
         const queue = new TimerQueue(1000);

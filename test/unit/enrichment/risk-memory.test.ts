@@ -46,6 +46,12 @@ describe('the cache of merchant risks', () => {
     expect(['a', 'b', 'c', 'd'].map((name) => find(cache, name))).toEqual([0.1, null, 0.3, 0.4]);
   });
 
+  it('keeps nothing, and does not look for room, where it is switched off', () => {
+    const cache = new RiskCache(0);
+    put(cache, 'a', 0.1);
+    expect([find(cache, 'a'), cache.size]).toEqual([null, 0]);
+  });
+
   it('goes on when far more merchants have passed through than it holds', () => {
     const cache = new RiskCache(8);
     for (let i = 0; i < 5_000; i++) put(cache, `m${i}`, (i % 100) / 100);

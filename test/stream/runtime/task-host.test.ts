@@ -1,0 +1,256 @@
+/** Owns the tests of a worker's tasks: what is tried again, what is given up, and that the newest assignment decides. */
+import { beforeEach, describe, expect, it } from 'vitest';
+import { StreamError } from '../../../src/stream/errors.js';
+import type { TaskStatus } from '../../../src/stream/runtime/status.js';
+import type { TaskEnd } from '../../../src/stream/runtime/task.js';
+import { type FatalTask, type HostedTask, TaskHost } from '../../../src/stream/runtime/task-host.js';
+import { HandClock } from '../../unit/hand-clock.js';
+
+/** A task that ends when the test says. */
+class FakeTask implements HostedTask {
+  readonly taskId: string;
+  committedOffset = 0;
+  stopAsked = false;
+  end!: (how: TaskEnd) => void;
+  fail!: (error: unknown) => void;
+  /** A stop is answered at once, unless the test wants to answer it itself. */
+  stopsAtOnce = true;
+
+  constructor(readonly partition: number) {
+    this.taskId = `t-${partition}`;
+  }
+
+  run(): Promise<TaskEnd> {
+    return new Promise((resolve, reject) => {
+      this.end = resolve;
+      this.fail = reject;
+    });
+  }
+
+  stop(): void {
+    this.stopAsked = true;
+    if (this.stopsAtOnce) this.end('stopped');
+  }
+
+  status(): TaskStatus {
+    return { taskId: this.taskId, partition: this.partition, committedOffset: this.committedOffset } as TaskStatus;
+  }
+}
+
+const settle = () => new Promise((resolve) => setImmediate(resolve));
+
+let clock: HandClock;
+let made: FakeTask[];
+let fatal: FatalTask[];
+let said: string[];
+let host: TaskHost;
+let configure: (task: FakeTask) => void;
+
+beforeEach(() => {
+  clock = new HandClock();
+  [made, fatal, said] = [[], [], []];
+  configure = () => {};
+  host = new TaskHost(
+    (partition) => {
+      const task = new FakeTask(partition);
+      configure(task);
+      made.push(task);
+      return task;
+    },
+    clock,
+    (one) => fatal.push(one),
+    (_level, message) => said.push(message),
+  );
+});
+
+const last = () => made[made.length - 1];
+const partitions = () => made.map(({ partition }) => partition);
+
+async function failWith(error: unknown): Promise<void> {
+  last().fail(error);
+  await settle();
+}
+
+describe('a task that fails', () => {
+  it('is started again after a pause that grows', async () => {
+    await host.own([4]);
+    await failWith(new Error('lost the disk'));
+    expect([made.length, said.length]).toEqual([1, 1]);
+    expect(said[0]).toContain('t-4 failed (unexpected: lost the disk); starting it again');
+    clock.advance(199);
+    await settle();
+    expect(made).toHaveLength(1);
+    clock.advance(1);
+    await settle();
+    expect(partitions()).toEqual([4, 4]);
+    await failWith(new Error('again'));
+    clock.advance(399);
+    await settle();
+    expect(made).toHaveLength(2);
+    clock.advance(1);
+    await settle();
+    expect(made).toHaveLength(3);
+  });
+
+  it('is given up as poisoned when it failed four times at one offset', async () => {
+    configure = (task) => {
+      task.committedOffset = 900;
+    };
+    await host.own([4]);
+    for (let tries = 1; tries <= 3; tries++) {
+      await failWith(new Error('cannot'));
+      expect(fatal).toEqual([]);
+      clock.advance(10_000);
+      await settle();
+    }
+    await failWith(new Error('cannot'));
+    expect(fatal).toEqual([
+      { taskId: 't-4', code: 'poisoned', message: 'failed 4 times at source offset 900, each time with: cannot' },
+    ]);
+    clock.advance(60_000);
+    await settle();
+    expect(made).toHaveLength(4);
+  });
+
+  it('goes on for ever while it commits something in between', async () => {
+    let offset = 0;
+    configure = (task) => {
+      task.committedOffset = offset++;
+    };
+    await host.own([4]);
+    for (let tries = 1; tries <= 20; tries++) {
+      await failWith(new Error('cannot'));
+      clock.advance(200);
+      await settle();
+    }
+    expect([fatal, made.length]).toEqual([[], 21]);
+  });
+
+  it.each(['dead-letter-limit', 'offset-out-of-range', 'state-lost', 'corrupt-data', 'state-version', 'timer-limit'])(
+    'with %s is given up at once',
+    async (code) => {
+      await host.own([4]);
+      await failWith(new StreamError(code, 'see a person'));
+      expect(fatal).toEqual([{ taskId: 't-4', code, message: 'see a person' }]);
+      clock.advance(60_000);
+      await settle();
+      expect(made).toHaveLength(1);
+    },
+  );
+
+  it('takes no other task with it', async () => {
+    await host.own([4, 5]);
+    made[0].fail(new StreamError('state-lost', 'gone'));
+    await settle();
+    expect(made[1].stopAsked).toBe(false);
+  });
+});
+
+describe('a fenced task', () => {
+  it('is tried again after two seconds, as long as it is ours', async () => {
+    await host.own([4]);
+    last().end('fenced');
+    await settle();
+    clock.advance(1_999);
+    await settle();
+    expect(made).toHaveLength(1);
+    clock.advance(1);
+    await settle();
+    expect(made).toHaveLength(2);
+  });
+
+  it('that is taken away while it waits is not tried again, and holds nobody up', async () => {
+    await host.own([4]);
+    last().end('fenced');
+    await settle();
+    await host.own([]);
+    clock.advance(10_000);
+    await settle();
+    expect([made.length, clock.waiting]).toEqual([1, 0]);
+  });
+});
+
+describe('an assignment', () => {
+  it('starts what is new, stops what left, and leaves the rest alone', async () => {
+    await host.own([1, 2]);
+    await host.own([2, 3]);
+    expect(partitions()).toEqual([1, 2, 3]);
+    expect(made.map(({ stopAsked }) => stopAsked)).toEqual([true, false, false]);
+  });
+
+  it('is done only when what left has stopped', async () => {
+    configure = (task) => {
+      task.stopsAtOnce = false;
+    };
+    await host.own([1]);
+    let done = false;
+    const owned = host.own([2]).then(() => {
+      done = true;
+    });
+    await settle();
+    expect([done, made.length]).toEqual([false, 1]);
+    made[0].end('stopped');
+    await owned;
+    expect(partitions()).toEqual([1, 2]);
+  });
+
+  it('that takes a task back while it stops starts it anew', async () => {
+    configure = (task) => {
+      task.stopsAtOnce = false;
+    };
+    await host.own([1]);
+    const away = host.own([]);
+    const back = host.own([1]);
+    made[0].end('stopped');
+    await Promise.all([away, back]);
+    expect(partitions()).toEqual([1, 1]);
+  });
+
+  it('that a stop overtakes starts nothing any more', async () => {
+    configure = (task) => {
+      task.stopsAtOnce = false;
+    };
+    await host.own([1]);
+    const owned = host.own([2]);
+    const stopped = host.stop();
+    made[0].end('stopped');
+    await Promise.all([owned, stopped]);
+    expect(partitions()).toEqual([1]);
+  });
+
+  it('does not wait out the pause before a next try', async () => {
+    await host.own([1]);
+    await failWith(new Error('cannot'));
+    await host.stop();
+    expect([made.length, clock.waiting]).toEqual([1, 0]);
+  });
+});
+
+describe('statuses', () => {
+  it('show the newest of each task, and of one that ended how it ended', async () => {
+    await host.own([1, 2]);
+    made[1].committedOffset = 5;
+    expect(host.statuses().map(({ committedOffset }) => committedOffset)).toEqual([0, 5]);
+    made[1].committedOffset = 9;
+    made[1].fail(new StreamError('state-lost', 'gone'));
+    await settle();
+    expect(host.statuses().map(({ committedOffset }) => committedOffset)).toEqual([0, 9]);
+  });
+
+  it('go with the partition, even if its task had failed for good', async () => {
+    await host.own([1, 2]);
+    made[1].fail(new StreamError('state-lost', 'gone'));
+    await settle();
+    await host.own([1]);
+    expect(host.statuses().map(({ partition }) => partition)).toEqual([1]);
+    await host.own([]);
+    expect(host.statuses()).toEqual([]);
+  });
+
+  it('stay after a stop, so that the last word is where it ended', async () => {
+    await host.own([1, 2]);
+    made[0].committedOffset = 70;
+    await host.stop();
+    expect(host.statuses().map(({ committedOffset }) => committedOffset)).toEqual([70, 0]);
+  });
+});
