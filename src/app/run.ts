@@ -218,25 +218,26 @@ class StopRequest {
   failure: StreamError | null = null;
   private settle: () => void = () => {};
   private askedAtMs = 0;
-  private readonly onSignal = (signal: NodeJS.Signals) => {
-    const nowMs = systemClock.monotonic();
-    if (this.reason === null) {
-      this.reason = signal;
-      this.askedAtMs = nowMs;
-      this.settle();
-    } else if (nowMs - this.askedAtMs > ONE_PRESS_MS) endAtOnce();
-  };
 
   constructor() {
     this.requested = new Promise((resolve) => {
       this.settle = () => resolve(null);
     });
-    process.on('SIGINT', this.onSignal);
-    process.on('SIGTERM', this.onSignal);
+    const onSignal = (signal: NodeJS.Signals) => this.ask(signal);
+    process.on('SIGINT', onSignal);
+    process.on('SIGTERM', onSignal);
     watchParent(() => {
-      this.reason ??= 'the npm that started it ended';
-      this.settle();
+      if (this.reason === null) this.ask('the npm that started it ended');
     });
+  }
+
+  private ask(reason: string): void {
+    const nowMs = systemClock.monotonic();
+    if (this.reason === null) {
+      this.reason = reason;
+      this.askedAtMs = nowMs;
+      this.settle();
+    } else if (nowMs - this.askedAtMs > ONE_PRESS_MS) endAtOnce();
   }
 
   fail(error: StreamError): void {

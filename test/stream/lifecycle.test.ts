@@ -1,5 +1,6 @@
 /** Owns the tests of a task's life: doubt, fencing, stops at any moment, failures, and what a burst of timers may do. */
 import { beforeEach, describe, expect, it } from 'vitest';
+import { CommitDoubtfulError } from '../../src/stream/errors.js';
 import type { LogBackend } from '../../src/stream/ports.js';
 import type { CommitFault } from '../../src/stream/testing/memory-log.js';
 import { type Input, kitPipeline, makeInputs, reference, seeded, TOPICS } from './kit.js';
@@ -81,11 +82,54 @@ describe('a commit in doubt', () => {
       expectAll();
     },
   );
+
+  it('in the middle of a recovery begins the next one only when no write of this one is under way', async () => {
+    await world.write(inputs);
+    await world.runToEnd();
+    world.disk.remove('state/kit-0');
+    for (const id of await world.snapshots.list('kit-0')) await world.snapshots.delete('kit-0', id);
+    const steps: string[] = [];
+    world.storeFault = async (operation) => {
+      if (operation !== 'writeBatch') return;
+      steps.push('write');
+      await pause(60);
+      steps.push('written');
+    };
+    const backend = world.log.open();
+    const breaking: LogBackend = {
+      ...backend,
+      openEpochLog: async (options) => {
+        const log = await backend.openEpochLog(options);
+        const [fence, read] = [log.fence.bind(log), log.readStateLog.bind(log)];
+        return Object.assign(log, {
+          fence: () => {
+            steps.push('fence');
+            return fence();
+          },
+          readStateLog: (from: number, onRecord: Parameters<typeof read>[1]) =>
+            read(from, async (...record) => {
+              await onRecord(...record);
+              if (steps.length === 2) throw new CommitDoubtfulError('the connection is gone');
+            }),
+        });
+      },
+    };
+    const task = world.task({}, { backend: breaking });
+    const run = task.run();
+    await until(() => steps.filter((step) => step === 'fence').length === 2);
+    expect(steps.slice(0, 4)).toEqual(['fence', 'write', 'written', 'fence']);
+    world.storeFault = () => {};
+    task.stop();
+    await run;
+    await world.runToEnd();
+    expectAll();
+  });
 });
 
 describe('an epoch', () => {
   it('at its bound takes no more while the one before is on its way', async () => {
-    await world.write(makeInputs(1_000, 20, seeded(3)));
+    // All at one time: no timer comes due, which would wait as well.
+    await world.write(Array.from({ length: 1_000 }, (_, i) => ({ key: `card-${i % 20}`, value: 1, at: 1_000_000 })));
     const release = world.log.faults.holdCommits();
     const task = world.task({ batchRecords: 10, epoch: { ...kitOptions.epoch, maxRecords: 50 } });
     const run = task.run();
@@ -240,6 +284,23 @@ describe('a failure', () => {
     world.storeFault = () => {};
     await world.runToEnd();
     expectAll();
+  });
+
+  it('while a commit is on its way ends the task only when that has settled', async () => {
+    await world.write(inputs.slice(0, 20)); // fewer than an epoch takes: nothing waits for the commit but the end
+    const release = world.log.faults.holdCommits();
+    let commits = 0;
+    const task = world.task({}, { backend: watched(() => commits++) });
+    const running = track(task.run());
+    await until(() => task.status().records === 20 && commits === 1);
+    world.storeFault = (operation) => {
+      if (operation === 'getMany') throw new Error('bad block');
+    };
+    await world.write([{ key: 'cold', value: 1, at: 1_000_000 }]);
+    await pause(30);
+    expect(running.ended).toBeNull();
+    release();
+    await expect(running.promise).rejects.toThrow('bad block');
   });
 
   it('of a checkpoint does not disturb the stream', async () => {

@@ -154,6 +154,24 @@ describe('a worker thread that dies', () => {
     expect([fatal, data.started[0], data.started[1]]).toEqual([[], 2, 1]);
   });
 
+  it('while it gives up a partition has given it up: the assignment goes on', async () => {
+    await make({ workers: 1 }).start();
+    await handlers.onAssigned([0, 1]);
+    Atomics.store(data.control, 0, 4);
+    await until(() => data.control[0] === 0);
+    let given = false;
+    const giving = handlers.onAssigned([1]).then(() => {
+      given = true;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(given).toBe(false);
+    said.length = 0;
+    Atomics.store(data.control, 0, 2);
+    await giving;
+    await until(() => '1' in placed());
+    expect(placed()).toEqual({ 1: '0' });
+  });
+
   it('again and again ends the process, and leaves a stop that does not hang', async () => {
     await make({ workers: 1 }).start();
     await handlers.onAssigned([0]);
@@ -175,6 +193,7 @@ describe('a worker that fails at its start', () => {
   it('makes the start fail with its reason, and is not started again', async () => {
     const entry = inlineEntry('throw new Error("no such model")');
     await expect(make({ entry }).start()).rejects.toThrow('no such model');
+    await new Promise((resolve) => setTimeout(resolve, 150)); // were it started again, it would die again
     await supervisor.stop();
     expect([fatal, said]).toEqual([[], []]);
   });

@@ -1,6 +1,7 @@
 /**
  * Owns a worker thread whose tasks do nothing but run. It does what the shared `control` words say, a word a worker:
- * 1 throws out of an event, 2 leaves the process, 3 keeps the thread alive after a stop. `failingPartition` cannot run.
+ * 1 throws out of an event, 2 leaves the process, 3 keeps the thread alive after a stop, 4 lets no
+ * task stop any more. `failingPartition` cannot run.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { StreamError } from '../../../src/stream/errors.js';
@@ -21,11 +22,13 @@ const { worker, data } = workerData as { worker: number; data: Control };
 if (parentPort === null) throw new Error('this module is the entry of a worker thread');
 Atomics.add(data.started, worker, 1);
 
+let stopsHang = false;
 const poll = setInterval(() => {
   const command = Atomics.exchange(data.control, worker, 0);
   if (command === 1) throw new Error('crashed on command');
   if (command === 2) process.exit(7);
   if (command === 3) setInterval(() => {}, 1000);
+  if (command === 4) stopsHang = true;
 }, 5);
 
 await serveWorker({
@@ -41,7 +44,9 @@ await serveWorker({
           say('info', `running ${partition} in ${worker}`);
           if (partition === data.failingPartition) reject(new StreamError('state-lost', 'gone'));
         }),
-      stop: () => end('stopped'),
+      stop: () => {
+        if (!stopsHang) end('stopped');
+      },
       status: () => ({ taskId: `task-${partition}`, partition, worker }) as TaskStatus,
     };
   },
