@@ -127,7 +127,8 @@ async function propertiesOf(options: BrokerOptions, data: string): Promise<strin
 }
 
 async function format(configuration: string, features: Readonly<Record<string, number>>): Promise<void> {
-  const clusterId = randomBytes(16).toString('base64url');
+  // The command line would take an id that begins with a dash for an option.
+  const clusterId = `F${randomBytes(16).toString('base64url').slice(1)}`;
   const levels = Object.entries(features).flatMap(([name, level]) => ['--feature', `${name}=${level}`]);
   const command = ['kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', configuration, ...levels];
   await run('java', ['-XX:TieredStopAtLevel=1', ...javaArguments(), ...command], { timeout: READY_MS });

@@ -127,7 +127,7 @@ describe('the service when a part of it dies', () => {
     const offset = async () => sum((await service.pipeline()).tasks.map(({ committedOffset }) => committedOffset));
     for (let death = 0; death < 6; death++) {
       const before = await offset();
-      await service.until('it works (again)', async () => (await offset()) > before + 10);
+      await service.until('it works (again)', async () => (await offset()) > before);
       await strike.throwInWorker(death);
     }
     await service.line(/^stopped in /);
@@ -136,7 +136,7 @@ describe('the service when a part of it dies', () => {
     expect(code, service.said()).toBe(1);
     expect(service.stderr).toMatch(/^fraud: worker 0 died 6 times within a minute, last: .*struck by a test/m);
     expect(await leftAt(directory, 1_000)).toEqual([]);
-  });
+  }, 120_000);
 
   it('ends with code 1 and says so when its Postgres dies', async () => {
     const directory = workshop.directory();
