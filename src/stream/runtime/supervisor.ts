@@ -207,9 +207,11 @@ export class Supervisor {
       case 'say':
         this.parts.say(message.level, message.message);
         return;
-      case 'fatal':
-        this.parts.onFatal(new StreamError(message.fatal.code, `${message.fatal.taskId}: ${message.fatal.message}`));
+      case 'fatal': {
+        const { taskId, code, message: reason } = message.fatal;
+        this.parts.onFatal(new StreamError(code, reason.startsWith(taskId) ? reason : `${taskId}: ${reason}`));
         return;
+      }
       case 'stopped':
         worker.stopped = true;
         this.endSoon(worker);

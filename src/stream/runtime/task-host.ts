@@ -37,11 +37,21 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   'model-mismatch',
   'model-corrupt',
   'broadcast-unreadable',
-  'topic-recreated',
-  'authorization-failed',
+  'kafka-denied',
+  'kafka-topic-missing',
+  'kafka-topic-remade',
+  'topic-deleted',
+  'unknown-partition',
 ]);
 const MAX_TRIES = 4;
-const FENCED_RETRY_MS = 2_000;
+/** Trouble that passes by itself, however long it takes: tried again without end, more and more seldom. */
+const PASSING_CODES: ReadonlySet<string> = new Set(['kafka-unreachable']);
+const LONGEST_PAUSE_MS = 10_000;
+/**
+ * Whoever fenced a task owns its partition now, and the group is about to say so. Taking it back before a heartbeat has
+ * had its chance would only fence the rightful owner.
+ */
+const FENCED_RETRY_MS = 10_000;
 
 interface Hosted {
   task: HostedTask | null;
@@ -119,11 +129,13 @@ export class TaskHost {
         if (end === 'stopped') return;
         await this.pause(hosted, FENCED_RETRY_MS);
       } catch (error) {
-        const { committedOffset } = task.status();
-        tries = committedOffset === lastOffset ? tries + 1 : 1;
-        lastOffset = committedOffset;
+        const { committedOffset, epoch } = task.status();
+        // Before its recovery was complete a task knows no offset: that is no progress.
+        const progressed = epoch >= 0 && committedOffset !== lastOffset;
+        if (progressed) lastOffset = committedOffset;
+        tries = progressed ? 1 : tries + 1;
         if (!this.mayTryAgain(task, error, tries)) return;
-        await this.pause(hosted, 100 * 2 ** tries);
+        await this.pause(hosted, Math.min(LONGEST_PAUSE_MS, 100 * 2 ** tries));
       } finally {
         this.lastStatus.set(partition, task.status());
       }
@@ -136,12 +148,13 @@ export class TaskHost {
       this.onFatal({ taskId: task.taskId, code, message });
       return false;
     }
-    if (tries >= MAX_TRIES) {
-      const offset = task.status().committedOffset;
+    if (tries >= MAX_TRIES && !PASSING_CODES.has(code)) {
+      const { committedOffset, epoch } = task.status();
+      const where = epoch >= 0 ? `at source offset ${committedOffset}` : 'before it had recovered';
       this.onFatal({
         taskId: task.taskId,
         code: 'poisoned',
-        message: `failed ${tries} times at source offset ${offset}, each time with: ${message}`,
+        message: `failed ${tries} times ${where}, each time with: ${message}`,
       });
       return false;
     }

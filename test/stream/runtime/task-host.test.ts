@@ -20,6 +20,9 @@ class FakeTask implements HostedTask {
     this.taskId = `t-${partition}`;
   }
 
+  /** -1: it has not recovered yet. */
+  epoch = 1;
+
   run(): Promise<TaskEnd> {
     return new Promise((resolve, reject) => {
       this.end = resolve;
@@ -33,7 +36,8 @@ class FakeTask implements HostedTask {
   }
 
   status(): TaskStatus {
-    return { taskId: this.taskId, partition: this.partition, committedOffset: this.committedOffset } as TaskStatus;
+    const { taskId, partition, committedOffset, epoch } = this;
+    return { taskId, partition, committedOffset, epoch } as TaskStatus;
   }
 }
 
@@ -138,6 +142,31 @@ describe('a task that fails', () => {
     },
   );
 
+  it('before it has recovered counts its tries all the same, and does not claim an offset', async () => {
+    configure = (task) => {
+      task.epoch = -1;
+    };
+    await host.own([4]);
+    for (let tries = 1; tries <= 4; tries++) {
+      await failWith(new Error('cannot'));
+      clock.advance(10_000);
+      await settle();
+    }
+    expect(fatal).toEqual([
+      { taskId: 't-4', code: 'poisoned', message: 'failed 4 times before it had recovered, each time with: cannot' },
+    ]);
+  });
+
+  it('for want of a broker is tried again without end', async () => {
+    await host.own([4]);
+    for (let tries = 1; tries <= 30; tries++) {
+      await failWith(new StreamError('kafka-unreachable', 'nobody answers'));
+      clock.advance(10_000);
+      await settle();
+    }
+    expect([fatal, made.length]).toEqual([[], 31]);
+  });
+
   it('takes no other task with it', async () => {
     await host.own([4, 5]);
     made[0].fail(new StreamError('state-lost', 'gone'));
@@ -147,11 +176,11 @@ describe('a task that fails', () => {
 });
 
 describe('a fenced task', () => {
-  it('is tried again after two seconds, as long as it is ours', async () => {
+  it('is tried again once a heartbeat has had its chance, as long as it is ours', async () => {
     await host.own([4]);
     last().end('fenced');
     await settle();
-    clock.advance(1_999);
+    clock.advance(9_999);
     await settle();
     expect(made).toHaveLength(1);
     clock.advance(1);
