@@ -55,7 +55,7 @@ const WRITES_AT_ONCE = 8192;
 const LONGEST_WAIT_MS = 500;
 /** Timers of one key that may fire in a row without event time going on: past this a step sets them in a circle. */
 const MAX_FIRED_WITHOUT_PROGRESS = 1_000;
-/** A checkpoint under way at a stop may end within this; one that does not is given up, the one before serves. */
+/** A checkpoint under way when a session ends may end within this; one that does not is given up, the one before serves. */
 const LONGEST_CHECKPOINT_WAIT_MS = 1_000;
 
 export class Session<B extends StepBatch, F extends LayoutFields> implements Outputs {
@@ -113,7 +113,7 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
     this.failure ??= new Error('the session was abandoned');
     while (this.commit !== null) await this.commit;
     await this.parts.writeBehind.idle().catch(() => {}); // its failure ended the session and is known
-    await this.parts.checkpoints.idle();
+    await this.atMost(LONGEST_CHECKPOINT_WAIT_MS, this.parts.checkpoints.idle());
   }
 
   stop(): void {
