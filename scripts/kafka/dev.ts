@@ -15,15 +15,19 @@ interface DevTopic {
 }
 
 const kept = [{ name: 'retention.ms', value: '-1' }];
+/** As the service makes them: 90 days, and records of up to 2 MiB. */
+const outputs = [
+  { name: 'retention.ms', value: String(90 * 86_400_000) },
+  { name: 'max.message.bytes', value: String(2 * 1_048_576) },
+];
 const compacted = [{ name: 'cleanup.policy', value: 'compact' }];
 const topics: DevTopic[] = [
   { topic: 'payments.raw', numPartitions: 4, configEntries: [] },
-  { topic: 'fraud.alerts', numPartitions: 4, configEntries: [] },
-  { topic: 'payments.dead-letters', numPartitions: 4, configEntries: [] },
+  { topic: 'fraud.alerts', numPartitions: 4, configEntries: outputs },
+  { topic: 'payments.dead-letters', numPartitions: 4, configEntries: outputs },
   // State logs are truncated by their tasks, never by time.
   { topic: 'fraud.state', numPartitions: 4, configEntries: kept },
   { topic: 'fraud.risk-table', numPartitions: 1, configEntries: compacted },
-  { topic: 'fraud.rules', numPartitions: 1, configEntries: compacted },
 ];
 
 const port = Number(process.env.KAFKA_PORT ?? 9092);
@@ -59,6 +63,6 @@ Topics: ${topics.map(({ topic, numPartitions }) => `${topic} (${numPartitions})`
 
   Point the detector here:    KAFKA_BROKERS=${broker.brokers[0]} npm start
   Watch alerts:               kcat -b ${broker.brokers[0]} -C -t fraud.alerts -X isolation.level=read_committed
-  Send a file of payments:    kcat -b ${broker.brokers[0]} -P -t payments.raw -K '\\t' -X topic.partitioner=murmur2_random -l payments.tsv
+  Send a file of payments:    npx fraud feed payments.csv.gz --kafka ${broker.brokers[0]} --rate 2000
 
 Ctrl-C stops it. Delete ${directory} to begin anew.`);

@@ -4,7 +4,7 @@
  * `stream/pipeline/dead-letters.ts`.
  */
 import { StreamError } from '../stream/errors.js';
-import { DEAD_LETTER_HEADERS } from '../stream/pipeline/dead-letters.js';
+import { DEAD_LETTER_HEADERS, joinParts } from '../stream/pipeline/dead-letters.js';
 import type { LogBackend, PartitionReader } from '../stream/ports.js';
 import { RecordBatch, type RecordHeader } from '../stream/records.js';
 
@@ -43,13 +43,39 @@ export async function* readDeadLetters(
   try {
     const end = await reader.endOffset();
     const batch = new RecordBatch(BATCH_RECORDS, { withHeaders: true });
+    const assembly = new Assembly();
     while (reader.position < end && !signal.aborted) {
       await moveOn(reader, batch);
-      for (let index = 0; index < batch.count && batch.offset[index] < end; index++)
-        yield deadLetterAt(batch, index, partition);
+      for (let index = 0; index < batch.count && batch.offset[index] < end; index++) {
+        const letter = assembly.add(deadLetterAt(batch, index, partition), headersAt(batch, index));
+        if (letter !== null) yield letter;
+      }
     }
   } finally {
     await reader.close();
+  }
+}
+
+/** Joins the parts of large dead letters. Parts of several can lie between one another. */
+class Assembly {
+  private readonly open = new Map<string, { readonly first: DeadLetter; readonly parts: Buffer[] }>();
+
+  /** The letter once it is whole, in the place of its first part; null until then. */
+  add(letter: DeadLetter, headers: ReadonlyMap<string, string>): DeadLetter | null {
+    const count = Number(headers.get(DEAD_LETTER_HEADERS.parts) ?? 0);
+    if (count === 0 || letter.source === null || letter.value === null) return letter;
+    const { topic, partition, offset } = letter.source;
+    const id = `${topic} ${partition} ${offset}`;
+    const part = Number(headers.get(DEAD_LETTER_HEADERS.part));
+    if (part === 0) this.open.set(id, { first: letter, parts: [] });
+    const begun = this.open.get(id);
+    // The parts before lie before the place that reading began at: nothing whole can be made of the rest.
+    if (begun === undefined || begun.parts.length !== part) return null;
+    begun.parts.push(letter.value);
+    if (begun.parts.length < count) return null;
+    this.open.delete(id);
+    const { key, value } = joinParts(begun.parts, headers);
+    return { ...begun.first, key: key ?? begun.first.key, value };
   }
 }
 
@@ -65,10 +91,12 @@ async function moveOn(reader: PartitionReader, batch: RecordBatch): Promise<void
   );
 }
 
+function headersAt(batch: RecordBatch, index: number): ReadonlyMap<string, string> {
+  return new Map((batch.headers?.[index] ?? []).map(([name, value]: RecordHeader) => [name, value.toString()]));
+}
+
 function deadLetterAt(batch: RecordBatch, index: number, partition: number): DeadLetter {
-  const headers = new Map(
-    (batch.headers?.[index] ?? []).map(([name, value]: RecordHeader) => [name, value.toString()]),
-  );
+  const headers = headersAt(batch, index);
   const text = (name: keyof typeof DEAD_LETTER_HEADERS) => headers.get(DEAD_LETTER_HEADERS[name]) ?? '';
   const copy = (bytes: Buffer | null) => (bytes === null ? null : Buffer.from(bytes));
   const topic = text('topic');

@@ -4,7 +4,7 @@
  * draining a topic there. Neighbours: the task turns a source's rejects into these; `cli` lists and replays them.
  */
 import { StreamError } from '../errors.js';
-import type { OutputRecord, RecordBatch } from '../records.js';
+import type { OutputRecord, RecordBatch, RecordHeader } from '../records.js';
 import type { DeadLetterLimits } from './pipeline.js';
 
 /** Names of a dead letter's headers. */
@@ -16,7 +16,21 @@ export const DEAD_LETTER_HEADERS = {
   offset: 'source.offset',
   timestamp: 'source.timestamp',
   pipeline: 'pipeline.version',
+  /** Only where a dead letter is spread over several records: this one's number from 0, and how many there are. */
+  part: 'part.index',
+  parts: 'part.count',
+  /** Only where the key was too large for a record's key: so many first bytes of the (joined) value are the key. */
+  keyBytes: 'key.bytes',
+  /** With `keyBytes`, where the value was null and not empty. */
+  nullValue: 'value.null',
 } as const;
+
+/**
+ * Bytes of a value in one dead letter. With headers it stays under the 1,048,588 that a Kafka topic takes unless told
+ * otherwise: a source may hold larger messages (its limit counts them compressed), and none must stop the pipeline.
+ */
+const PART_BYTES = 900_000;
+const MAX_KEY_BYTES = 64 * 1024;
 
 /** Longest error message kept in a header, in characters. */
 const MAX_MESSAGE = 500;
@@ -28,32 +42,68 @@ export interface DeadLetterPlace {
   readonly pipelineVersion: string;
 }
 
-/** The record to write: the raw key and value of `records[index]`, byte for byte (copied: the batch is reused). */
-export function deadLetter(
+/**
+ * The records to write: the raw key and value of `records[index]`, byte for byte (copied: the batch is reused). One
+ * record, but for messages of over {@link PART_BYTES}, which are cut into numbered parts that lie in one partition.
+ */
+export function deadLetters(
   records: RecordBatch,
   index: number,
   code: string,
   message: string,
   place: DeadLetterPlace,
   nowMs: number,
-): OutputRecord {
+): OutputRecord[] {
   const key = records.key(index);
   const value = records.value(index);
-  return {
-    topic: place.deadLetterTopic,
-    key: key === null ? null : Buffer.from(key),
-    value: value === null ? null : Buffer.from(value),
+  const headers: RecordHeader[] = [
+    [DEAD_LETTER_HEADERS.code, Buffer.from(code)],
+    [DEAD_LETTER_HEADERS.message, Buffer.from(message.slice(0, MAX_MESSAGE))],
+    [DEAD_LETTER_HEADERS.topic, Buffer.from(place.sourceTopic)],
+    [DEAD_LETTER_HEADERS.partition, Buffer.from(String(place.partition))],
+    [DEAD_LETTER_HEADERS.offset, Buffer.from(String(records.offset[index]))],
+    [DEAD_LETTER_HEADERS.timestamp, Buffer.from(String(records.timestampMs[index]))],
+    [DEAD_LETTER_HEADERS.pipeline, Buffer.from(place.pipelineVersion)],
+  ];
+  const whole = { topic: place.deadLetterTopic, headers, timestampMs: nowMs };
+  if (key !== null && key.length > MAX_KEY_BYTES) {
+    headers.push([DEAD_LETTER_HEADERS.keyBytes, Buffer.from(String(key.length))]);
+    if (value === null) headers.push([DEAD_LETTER_HEADERS.nullValue, Buffer.from('true')]);
+    return inParts({ ...whole, key: null }, Buffer.concat([key, value ?? Buffer.alloc(0)]));
+  }
+  const copiedKey = key === null ? null : Buffer.from(key);
+  if (value === null || value.length <= PART_BYTES) {
+    return [{ ...whole, key: copiedKey, value: value === null ? null : Buffer.from(value) }];
+  }
+  return inParts({ ...whole, key: copiedKey }, Buffer.from(value));
+}
+
+function inParts(whole: Omit<OutputRecord, 'value'>, value: Buffer): OutputRecord[] {
+  const count = Math.max(1, Math.ceil(value.length / PART_BYTES));
+  // Records without a key would be spread over the partitions; parts lie together.
+  const partition = whole.key === null ? { partition: 0 } : {};
+  return Array.from({ length: count }, (_, part) => ({
+    ...whole,
+    ...partition,
+    value: value.subarray(part * PART_BYTES, (part + 1) * PART_BYTES),
     headers: [
-      [DEAD_LETTER_HEADERS.code, Buffer.from(code)],
-      [DEAD_LETTER_HEADERS.message, Buffer.from(message.slice(0, MAX_MESSAGE))],
-      [DEAD_LETTER_HEADERS.topic, Buffer.from(place.sourceTopic)],
-      [DEAD_LETTER_HEADERS.partition, Buffer.from(String(place.partition))],
-      [DEAD_LETTER_HEADERS.offset, Buffer.from(String(records.offset[index]))],
-      [DEAD_LETTER_HEADERS.timestamp, Buffer.from(String(records.timestampMs[index]))],
-      [DEAD_LETTER_HEADERS.pipeline, Buffer.from(place.pipelineVersion)],
+      ...whole.headers,
+      [DEAD_LETTER_HEADERS.part, Buffer.from(String(part))] as const,
+      [DEAD_LETTER_HEADERS.parts, Buffer.from(String(count))] as const,
     ],
-    timestampMs: nowMs,
-  };
+  }));
+}
+
+/** Puts a dead letter's parts together again. `parts` are the values in the order of their numbers. */
+export function joinParts(
+  parts: readonly Buffer[],
+  headers: ReadonlyMap<string, string>,
+): { readonly key: Buffer | null; readonly value: Buffer | null } {
+  const joined = Buffer.concat(parts);
+  const keyBytes = headers.get(DEAD_LETTER_HEADERS.keyBytes);
+  if (keyBytes === undefined) return { key: null, value: joined };
+  const isNull = headers.get(DEAD_LETTER_HEADERS.nullValue) === 'true';
+  return { key: joined.subarray(0, Number(keyBytes)), value: isNull ? null : joined.subarray(Number(keyBytes)) };
 }
 
 /**

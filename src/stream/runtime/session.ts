@@ -9,7 +9,7 @@ import { encodeDelta } from '../epoch/delta.js';
 import * as protocol from '../epoch/protocol.js';
 import { StreamError } from '../errors.js';
 import type { StepBatch } from '../pipeline/batch.js';
-import { deadLetter } from '../pipeline/dead-letters.js';
+import { deadLetters } from '../pipeline/dead-letters.js';
 import type { FiredTimer, Outputs, PipelineDefinition } from '../pipeline/pipeline.js';
 import type { Clock, CommitReceipt, EpochLog, PartitionReader } from '../ports.js';
 import type { OutputRecord } from '../records.js';
@@ -157,8 +157,9 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
       pipelineVersion: definition.version,
     };
     for (const { recordIndex, code, message } of frame.rejected) {
-      const record = deadLetter(batch.records, recordIndex, code, message, place, clock.now());
-      this.emit(record, { prompt: false });
+      for (const record of deadLetters(batch.records, recordIndex, code, message, place, clock.now())) {
+        this.emit(record, { prompt: false });
+      }
       figures.count(`dead-letters.${code}`);
     }
     this.runKeyedSteps(batch, epoch);

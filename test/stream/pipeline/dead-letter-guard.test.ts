@@ -1,9 +1,14 @@
 /** Owns the tests of dead letters: their form, and the limits at which the line stops, wherever batches were cut. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { DEAD_LETTER_HEADERS, DeadLetterGuard, deadLetter } from '../../../src/stream/pipeline/dead-letters.js';
+import {
+  DEAD_LETTER_HEADERS,
+  DeadLetterGuard,
+  deadLetters,
+  joinParts,
+} from '../../../src/stream/pipeline/dead-letters.js';
 import type { DeadLetterLimits } from '../../../src/stream/pipeline/pipeline.js';
-import { RecordBatch } from '../../../src/stream/records.js';
+import { type OutputRecord, RecordBatch } from '../../../src/stream/records.js';
 
 /** Shows the guard records (true: refused) in batches of the given sizes; at which record did it stop the line? */
 function stopsAt(limits: DeadLetterLimits, refused: readonly boolean[], cuts: (done: number) => number): string | null {
@@ -101,7 +106,7 @@ describe('a dead letter', () => {
     batch.offset.set([41, 42]);
     batch.timestampMs.set([5, 6]);
     const place = { deadLetterTopic: 'dead', sourceTopic: 'in', partition: 3, pipelineVersion: 'v9' };
-    const first = deadLetter(batch, 0, 'malformed', 'x'.repeat(900), place, 99);
+    const [first] = deadLetters(batch, 0, 'malformed', 'x'.repeat(900), place, 99);
     batch.bytes.fill(0);
     expect([first.topic, first.key, first.value, first.timestampMs]).toEqual([
       'dead',
@@ -119,7 +124,37 @@ describe('a dead letter', () => {
       [DEAD_LETTER_HEADERS.timestamp]: '5',
       [DEAD_LETTER_HEADERS.pipeline]: 'v9',
     });
-    const second = deadLetter(batch, 1, 'null', 'no value', place, 99);
+    const [second] = deadLetters(batch, 1, 'null', 'no value', place, 99);
     expect([second.key, second.value]).toEqual([null, null]);
   });
+
+  it.each([
+    ['a value', 5, 2_000_001],
+    ['a key', 70_000, 10],
+    ['a key and a null value', 1_000_000, -1],
+  ])(
+    'too large for one record by %s is cut into numbered parts that join byte for byte',
+    (_what, keySize, valueSize) => {
+      const batch = new RecordBatch(1);
+      batch.bytes = Buffer.from(Array.from({ length: keySize + Math.max(0, valueSize) }, (_, i) => i % 251));
+      batch.count = 1;
+      batch.keyLength[0] = keySize;
+      batch.valueStart[0] = keySize;
+      batch.valueLength[0] = valueSize;
+      const place = { deadLetterTopic: 'dead', sourceTopic: 'in', partition: 3, pipelineVersion: 'v9' };
+      const records = deadLetters(batch, 0, 'too-large', 'x', place, 99);
+      const sizes = records.map(({ key, value }) => (key?.length ?? 0) + (value?.length ?? 0));
+      expect(Math.max(...sizes)).toBeLessThan(1_000_000);
+      const headersOf = ({ headers }: OutputRecord) =>
+        new Map(headers.map(([name, value]) => [name, value.toString()]));
+      expect(records.map((record) => headersOf(record).get(DEAD_LETTER_HEADERS.part))).toEqual(
+        records.map((_, i) => `${i}`),
+      );
+      const parts = records.map(({ value }) => value ?? Buffer.alloc(0));
+      const joined = joinParts(parts, headersOf(records[0]));
+      expect((joined.key ?? records[0].key)?.equals(batch.bytes.subarray(0, keySize))).toBe(true);
+      if (valueSize < 0) expect(joined.value).toBeNull();
+      else expect(joined.value?.equals(batch.bytes.subarray(keySize))).toBe(true);
+    },
+  );
 });
