@@ -5,7 +5,7 @@
  */
 import { execFile } from 'node:child_process';
 import { promisify } from 'node:util';
-import { DEAD_LETTER_HEADERS } from '../../src/stream/pipeline/dead-letters.js';
+import { DEAD_LETTER_HEADERS, joinParts } from '../../src/stream/pipeline/dead-letters.js';
 import type { LogBackend, PartitionReader } from '../../src/stream/ports.js';
 import { RecordBatch, type RecordHeader } from '../../src/stream/records.js';
 import { type AlertOutcome, alertOutcome, type DeadLetterOutcome } from './outcome.js';
@@ -67,7 +67,8 @@ export async function readDeadLetters(
   topic: string,
   sourceTopic: string,
 ): Promise<readonly DeadLetterOutcome[]> {
-  return (await readTopic(backend, topic)).map(({ key, value, headers }) => {
+  const letters = joinLarge(await readTopic(backend, topic));
+  return letters.map(({ key, value, headers }) => {
     const from = text(headers, DEAD_LETTER_HEADERS.topic);
     if (from !== sourceTopic) throw new Error(`${topic} holds a dead letter of ${from}, not of ${sourceTopic}`);
     return {
@@ -78,6 +79,27 @@ export async function readDeadLetters(
       value,
     };
   });
+}
+
+/** Large dead letters lie in several records, one after another: joins them. Errors: a part that is missing or out of place. */
+export function joinLarge(records: readonly ReadRecord[]): readonly ReadRecord[] {
+  const whole: ReadRecord[] = [];
+  let parts: Buffer[] = [];
+  for (const record of records) {
+    const count = Number(text(record.headers, DEAD_LETTER_HEADERS.parts) || 0);
+    if (count === 0) {
+      whole.push(record);
+      continue;
+    }
+    const index = Number(text(record.headers, DEAD_LETTER_HEADERS.part));
+    if (index !== parts.length || record.value === null) throw new Error(`part ${index} where ${parts.length} was due`);
+    parts.push(record.value);
+    if (parts.length < count) continue;
+    const { key, value } = joinParts(parts, new Map(record.headers.map(([name, bytes]) => [name, bytes.toString()])));
+    whole.push({ ...record, key: key ?? record.key, value });
+    parts = [];
+  }
+  return whole;
 }
 
 /** A header's text; empty where it is missing. */

@@ -342,6 +342,8 @@ describe('the API as a whole', () => {
   });
 
   it('serves the page of the documentation without anything from elsewhere', async () => {
+    const home = await http.get('/');
+    expect([home.status, home.headers.location]).toEqual([302, '/docs']);
     const page = await http.get('/docs');
     expect(page.status).toBe(200);
     expect(page.text).not.toMatch(/https?:/);

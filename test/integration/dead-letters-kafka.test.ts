@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { BAD_KINDS, type BadMessage, badMessage, oversized } from '../../scripts/prove/malformed.js';
-import { type ReadRecord, readTopic, text } from '../../scripts/prove/outputs.js';
+import { joinLarge, type ReadRecord, readTopic, text } from '../../scripts/prove/outputs.js';
 import { startService } from '../../scripts/prove/service.js';
 import { type RunPlace, type Surroundings, setUp } from '../../scripts/prove/setting-up.js';
 import { StateFollower } from '../../scripts/prove/state-follower.js';
@@ -95,7 +95,7 @@ describe('dead letters on Kafka', () => {
     }
 
     expect(follower.rememberedPayments).toBe(2_000);
-    const letters = await readTopic(surroundings.backend, topics.deadLetters);
+    const letters = joinLarge(await readTopic(surroundings.backend, topics.deadLetters));
     expect(letters).toHaveLength(1_000);
     const byPlace = new Map(letters.map((letter) => [placeOf(letter), letter]));
     expect(byPlace.size).toBe(1_000);
@@ -149,7 +149,7 @@ describe('dead letters on Kafka', () => {
       await raised.kill();
       await follower.close();
     }
-    const letters = await readTopic(surroundings.backend, topics.deadLetters);
+    const letters = joinLarge(await readTopic(surroundings.backend, topics.deadLetters));
     expect(letters.map(placeOf).sort()).toEqual(Array.from({ length: 60 }, (_, i) => `0:${i + 20}`).sort());
     expect(follower.rememberedPayments).toBe(40);
   });

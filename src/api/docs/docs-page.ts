@@ -36,6 +36,8 @@ const FILES = {
 
 /** Adds the routes. `document` is the OpenAPI document as JSON text. */
 export function serveDocs(fastify: FastifyInstance, document: string): void {
+  // The address that the terminal shows, opened in a browser.
+  fastify.get('/', async (_, reply) => reply.redirect('/docs'));
   fastify.get('/openapi.json', async (_, reply) => reply.type('application/json; charset=utf-8').send(document));
   fastify.get('/docs', async (_, reply) => reply.type('text/html; charset=utf-8').send(PAGE));
   fastify.get('/docs/start.js', async (_, reply) => reply.type('text/javascript; charset=utf-8').send(START));

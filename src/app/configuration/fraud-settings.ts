@@ -50,6 +50,13 @@ export const merchantRiskSettings = z.object({
       'How many of the last lookups that share is taken of.',
     ),
     minOutcomes: whole(BREAKER_DEFAULTS.minOutcomes, 1, 100_000, 'lookups', 'Lookups needed before that share counts.'),
+    consecutiveFailures: whole(
+      BREAKER_DEFAULTS.consecutiveFailures,
+      1,
+      100_000,
+      'lookups',
+      'Failed or timed-out lookups in a row that cut the service off at once, whatever the share.',
+    ),
     openMs: ms(BREAKER_DEFAULTS.openMs, 10, dayMs, 'How long the service stays cut off before it is tried again.'),
     probes: whole(
       BREAKER_DEFAULTS.probes,

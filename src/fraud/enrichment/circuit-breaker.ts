@@ -2,7 +2,7 @@
  * Owns the decision whether a failing service is to be called. Pure: it reads no clock and calls nothing; whoever
  * calls the service (`lookups.ts`) asks before and tells the outcome after.
  *
- *          share of failures over the limit
+ *          share of failures over the limit, or too many failures in a row
  *   closed ────────────────────────────────► open ──(openMs passed)──► probing
  *     ▲                                       ▲                          │  │
  *     │                                       └──── a probe failed ──────┘  │
@@ -10,6 +10,9 @@
  *
  * Our own, not a library's: those wrap each call in a promise chain of theirs and own the time-out, while lookups here
  * share one deadline a batch and probes must not keep a batch waiting. It is 60 lines that a test can step through.
+ *
+ * Why two limits: a service that hangs makes every batch wait its whole time, and small batches bring few outcomes; after
+ * many good ones the share alone needed half a minute. The share is for a service that fails now and then.
  */
 
 export interface BreakerSettings {
@@ -19,6 +22,8 @@ export interface BreakerSettings {
   readonly minOutcomes: number;
   /** Opens at this share of failures, 0 to 1. */
   readonly failureShare: number;
+  /** Opens at so many failures in a row, whatever the share and `minOutcomes`. */
+  readonly consecutiveFailures: number;
   /** How long nothing is called once open. */
   readonly openMs: number;
   /** Calls let through to find out whether the service is back. */
@@ -29,6 +34,7 @@ export const BREAKER_DEFAULTS: BreakerSettings = {
   window: 100,
   minOutcomes: 20,
   failureShare: 0.5,
+  consecutiveFailures: 5,
   openMs: 5_000,
   probes: 3,
 };
@@ -45,6 +51,7 @@ export class CircuitBreaker {
   private readonly outcomes: Uint8Array;
   private heard = 0;
   private failures = 0;
+  private failuresInRow = 0;
   private reopensAt = 0;
   private probesLeft = 0;
   private probesSucceeded = 0;
@@ -84,8 +91,7 @@ export class CircuitBreaker {
     if (admission !== this.admission) return false;
     if (this.state === 'closed') {
       this.hear(1);
-      const held = Math.min(this.heard, this.settings.window);
-      if (held < this.settings.minOutcomes || this.failures < held * this.settings.failureShare) return false;
+      if (!this.isOverLimit()) return false;
     }
     this.state = 'open';
     this.admission = { probe: false };
@@ -99,11 +105,20 @@ export class CircuitBreaker {
     this.outcomes.fill(0);
     this.heard = 0;
     this.failures = 0;
+    this.failuresInRow = 0;
+  }
+
+  private isOverLimit(): boolean {
+    const { window, minOutcomes, failureShare, consecutiveFailures } = this.settings;
+    if (this.failuresInRow >= consecutiveFailures) return true;
+    const held = Math.min(this.heard, window);
+    return held >= minOutcomes && this.failures >= held * failureShare;
   }
 
   private hear(failure: 0 | 1): void {
     const place = this.heard++ % this.settings.window;
     this.failures += failure - this.outcomes[place];
     this.outcomes[place] = failure;
+    this.failuresInRow = failure === 1 ? this.failuresInRow + 1 : 0;
   }
 }

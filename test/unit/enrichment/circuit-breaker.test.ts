@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { type Admission, CircuitBreaker } from '../../../src/fraud/enrichment/circuit-breaker.js';
+import { type Admission, BREAKER_DEFAULTS, CircuitBreaker } from '../../../src/fraud/enrichment/circuit-breaker.js';
 
-const settings = { window: 10, minOutcomes: 4, failureShare: 0.5, openMs: 1_000, probes: 2 };
+const settings = { window: 10, minOutcomes: 4, failureShare: 0.5, consecutiveFailures: 100, openMs: 1_000, probes: 2 };
 
 function admitted(breaker: CircuitBreaker, nowMs: number): Admission {
   const admission = breaker.admit(nowMs);
@@ -28,6 +28,26 @@ describe('the circuit breaker', () => {
     expect([breaker.admit(999), breaker.wouldAdmit(999)]).toEqual([null, false]);
     expect(breaker.wouldAdmit(1_000)).toBe(true);
     expect(breaker.admit(1_000)).toEqual({ probe: true });
+  });
+
+  it('opens at so many failures in a row, however many calls succeeded before', () => {
+    const breaker = new CircuitBreaker(BREAKER_DEFAULTS);
+    for (let i = 0; i < 1_000; i++) breaker.succeeded(admitted(breaker, 0));
+    for (let i = 0; i < 4; i++) expect(breaker.failed(admitted(breaker, 0), 0)).toBe(false);
+    expect(breaker.failed(admitted(breaker, 0), 0)).toBe(true);
+    expect([breaker.admit(4_999), breaker.admit(5_000)]).toEqual([null, { probe: true }]);
+  });
+
+  it('begins to count failures in a row anew at every success, and when it closes', () => {
+    const breaker = new CircuitBreaker({ ...settings, minOutcomes: 100, window: 100, consecutiveFailures: 3 });
+    for (let round = 0; round < 10; round++) {
+      for (let i = 0; i < 2; i++) expect(breaker.failed(admitted(breaker, 0), 0)).toBe(false);
+      breaker.succeeded(admitted(breaker, 0));
+    }
+    for (let i = 0; i < 3; i++) breaker.failed(admitted(breaker, 0), 0);
+    for (let i = 0; i < 2; i++) breaker.succeeded(admitted(breaker, 1_000));
+    for (let i = 0; i < 2; i++) expect(breaker.failed(admitted(breaker, 1_000), 1_000)).toBe(false);
+    expect(breaker.failed(admitted(breaker, 1_000), 1_000)).toBe(true);
   });
 
   it('forgets outcomes older than its window', () => {

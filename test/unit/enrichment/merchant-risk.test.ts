@@ -224,6 +224,25 @@ describe('enrichment by merchant risk', () => {
     expect(risksOf(after)).toEqual([cached(0.01), looked(0.02)]);
   });
 
+  it('cuts a service that hangs off within three batches of two merchants, though it answered well until then', async () => {
+    const { opened, lookup, counters, clock } = open();
+    const warm = opened.prepare(batchOf(Array.from({ length: 200 }, (_, i) => `w${i}`)));
+    for (const { answer } of lookup.calls) answer(0.01);
+    await warm;
+    let waited = 0;
+    for (let round = 0; round < 20; round++) {
+      const prepared = opened.prepare(batchOf([`m${100 + 2 * round}`, `m${101 + 2 * round}`]));
+      if (prepared === null) break;
+      waited += 1;
+      clock.advance(2_000);
+      await prepared;
+    }
+    expect(waited).toBe(3);
+    // The sixth time-out is of a call let through before the breaker opened.
+    expect(counters).toMatchObject({ 'enrich.timeouts': 6, 'enrich.breakerOpen': 1, 'enrich.degraded': 8 });
+    expect(lookup.calls.length).toBe(206);
+  });
+
   it('does not write an older preparation into a batch that was filled and prepared anew', async () => {
     const { opened, lookup } = open();
     const warm = opened.prepare(batchOf(['m9']));

@@ -36,6 +36,39 @@ describe('the simulated card world', () => {
     expect(run({ ...mixed, seed: 8 }, startMs + DAY_MS)[0].value).not.toEqual(run(mixed, startMs + DAY_MS)[0].value);
   });
 
+  it('has the same cards and merchants whenever it begins, but pays otherwise', () => {
+    const startsMs = [startMs, startMs + 1, startMs + DAY_MS, startMs + 2 ** 32];
+    const worlds = startsMs.map((at) => cardWorld({ ...options, startMs: at }).next(at + 2 * DAY_MS, 5_000));
+    const paymentsOf = (messages: readonly WorldMessage[]) =>
+      messages.map(({ payment }) => payment).filter((payment) => payment !== null);
+    const known = new Map<string, unknown>();
+    let metAgain = 0;
+    const sameAsBefore = (id: string, traits: unknown) => {
+      if (known.has(id)) metAgain += 1;
+      else known.set(id, traits);
+      expect(traits).toEqual(known.get(id));
+    };
+    for (const messages of worlds) {
+      for (const { cardId, merchantId, mcc, channel, deviceId, ip, ...rest } of paymentsOf(messages)) {
+        if (channel === 'ecom') sameAsBefore(cardId, [deviceId, ip, rest.country, rest.currency]);
+        else sameAsBefore(merchantId, [mcc, channel, rest.latitude, rest.longitude, rest.country]);
+      }
+    }
+    expect(metAgain).toBeGreaterThan(10_000);
+    const bought = worlds.map(
+      (messages) =>
+        new Set(
+          paymentsOf(messages).map(({ cardId, merchantId, amountMinor }) => `${cardId} ${merchantId} ${amountMinor}`),
+        ),
+    );
+    for (const [index, one] of bought.entries()) {
+      for (const other of bought.slice(index + 1)) {
+        const repeated = [...one].filter((purchase) => other.has(purchase)).length;
+        expect(repeated).toBeLessThan(one.size / 20);
+      }
+    }
+  });
+
   it('pays in order of time, at the rate asked for, more by day than by night', () => {
     const messages = run({}, startMs + 7 * DAY_MS);
     expect(messages.length).toBeGreaterThan(2_000 * 4 * 7 * 0.95);
