@@ -25,7 +25,7 @@ const definition = await referencePipeline(data.topics, data.model, data.thresho
 await serveWorker({
   port: parentPort,
   clock: systemClock,
-  makeTask: (partition, say) =>
+  makeTask: (partition, say, trustsStore) =>
     new Task({
       partition,
       worker,
@@ -36,6 +36,7 @@ await serveWorker({
       disk: systemDisk,
       clock: systemClock,
       say,
+      trustsStore,
       options: {
         startFrom: 'earliest',
         epoch: { promptMs: 20, maxMs: 100, idleMs: 250, maxRecords: 20_000, maxBytes: 4 << 20 },

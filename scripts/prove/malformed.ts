@@ -44,6 +44,12 @@ function padded(value: Buffer, length: number): Buffer {
   return Buffer.concat([head, Buffer.alloc(length - head.length - 2, 'x'), Buffer.from('"}')]);
 }
 
+/** The payment with more text before its closing brace. */
+const withField =
+  (text: string): Kind['spoil'] =>
+  ({ value }) =>
+    Buffer.concat([value.subarray(0, value.length - 1), Buffer.from(`,${text}}`)]);
+
 const KINDS: readonly Kind[] = [
   { name: 'truncated', code: 'malformed-json', spoil: truncated },
   { name: 'empty', code: 'malformed-json', spoil: () => Buffer.alloc(0) },
@@ -75,6 +81,8 @@ const KINDS: readonly Kind[] = [
   { name: 'fraction of a cent', code: 'bad-format', spoil: having({ amountMinor: 12.5 }) },
   { name: 'time before 2000', code: 'out-of-range', spoil: having({ occurredAt: 1_000 }) },
   { name: 'no currency code', code: 'bad-format', spoil: having({ currency: 'euro' }) },
+  { name: 'field given twice', code: 'duplicate-field', spoil: withField('"amountMinor":1') },
+  { name: 'unknown field given twice', code: 'duplicate-field', spoil: withField('"note":1,"n\\u006fte":2') },
   { name: 'long id', code: 'too-long', spoil: having({ merchantId: 'm'.repeat(65) }) },
   { name: 'null key, truncated', code: 'malformed-json', spoil: truncated, key: () => null },
   { name: 'empty key, truncated', code: 'malformed-json', spoil: truncated, key: () => Buffer.alloc(0) },

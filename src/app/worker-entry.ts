@@ -36,7 +36,7 @@ const options = taskOptions(data.configuration, data.stateDirectory);
 await serveWorker({
   port,
   clock: systemClock,
-  makeTask: (partition, say) =>
+  makeTask: (partition, say, trustsStore) =>
     new Task({
       partition,
       worker,
@@ -48,6 +48,7 @@ await serveWorker({
       clock: systemClock,
       options,
       say,
+      trustsStore,
     }),
   close: async () => {
     await fraud.close();

@@ -19,7 +19,7 @@ const KILLS = 3;
 const LATEST_KILL_MS = 5_000;
 
 /** Enough for alerts before, between and after the kills. */
-const MUCH = [...BUSY_DEMO, '--demo-rate=1500', '--demo-fraud-per-thousand=80'];
+const MUCH = [...BUSY_DEMO, '--demo-rate=1500', '--demo-fraud-per-thousand=400'];
 
 const workshop = new Workshop();
 let risk: MerchantRiskService | null = null;

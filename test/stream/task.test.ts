@@ -43,7 +43,7 @@ const options: Omit<TaskOptions, 'stateDirectory'> = {
   stateLogTopic: TOPICS.log,
 };
 
-function makeTask(overrides: Partial<TaskOptions> = {}, pipeline = kitPipeline()) {
+function makeTask(overrides: Partial<TaskOptions> = {}, pipeline = kitPipeline(), trustsStore = true) {
   return new Task({
     partition: 0,
     worker: 0,
@@ -53,6 +53,7 @@ function makeTask(overrides: Partial<TaskOptions> = {}, pipeline = kitPipeline()
     snapshots,
     disk: disk.local,
     clock: systemClock,
+    trustsStore,
     options: { ...options, stateDirectory: 'state', ...overrides },
     say: (_level, message) => said.push(message),
   });
@@ -182,6 +183,21 @@ describe('a task', () => {
     await write(inputs.slice(750));
     await runToEnd(await sourceEnd());
     expect(said.some((line) => line.includes('state restored from checkpoint'))).toBe(true);
+    expect(outputs(TOPICS.out)).toEqual(reference(inputs).out);
+  });
+
+  it('builds a store anew that it must not trust, and comes out the same', async () => {
+    const inputs = makeInputs(500, 40, seeded(21));
+    await write(inputs.slice(0, 250));
+    await runToEnd(await sourceEnd());
+    await write(inputs.slice(250));
+    const task = makeTask({}, kitPipeline(), false);
+    const run = task.run();
+    const end = await sourceEnd();
+    await waitFor(() => task.status().committedOffset >= end);
+    task.stop();
+    await run;
+    expect(said.some((line) => line.includes('built again from checkpoint and state log'))).toBe(true);
     expect(outputs(TOPICS.out)).toEqual(reference(inputs).out);
   });
 

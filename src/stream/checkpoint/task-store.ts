@@ -28,11 +28,17 @@ export class TaskStore {
     readonly openStore: OpenStateStore;
     readonly snapshots: SnapshotStore;
     readonly disk: LocalDisk;
+    /** False: whoever wrote the store last may have left anything in it. */
+    readonly trusted: boolean;
     onDamaged(message: string): void;
   }): Promise<TaskStore> {
     const { taskId, openStore, snapshots, disk } = parts;
     const storage = new TaskStore(taskId, join(parts.root, taskId), openStore, snapshots, disk);
     await disk.remove(storage.scratchDirectory);
+    if (!parts.trusted) {
+      await disk.remove(storage.directory);
+      parts.onDamaged(`${taskId}: a thread died over the local state; it is built again from checkpoint and state log`);
+    }
     try {
       await storage.reopen();
       await storage.resumePoint();

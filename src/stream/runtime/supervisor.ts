@@ -47,6 +47,8 @@ interface Running {
 export class Supervisor {
   private readonly running: Running[] = [];
   private lastRequest = 0;
+  /** Partitions over whose local store a thread died. */
+  private readonly distrusted = new Set<number>();
   private stopping = false;
   private stopped: Promise<void> | null = null;
   /** Assignments are applied one after another. */
@@ -131,7 +133,8 @@ export class Supervisor {
     const request = ++this.lastRequest;
     return new Promise((resolve) => {
       worker.waiting.set(request, resolve);
-      this.send(worker, { type: 'own', request, partitions });
+      const distrusted = partitions.filter((partition) => this.distrusted.delete(partition));
+      this.send(worker, { type: 'own', request, partitions, distrusted });
     });
   }
 
@@ -252,6 +255,8 @@ export class Supervisor {
       return;
     }
     worker.restarts++;
+    // The store's native side may have been writing from memory that went with the thread: what it wrote is not trusted.
+    for (const partition of worker.partitions) this.distrusted.add(partition);
     this.parts.say('warn', `worker ${worker.number} died (${reason}); starting it again`);
     worker.thread = this.spawn(worker.number);
     this.listen(worker).then(

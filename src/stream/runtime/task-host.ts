@@ -66,9 +66,11 @@ export class TaskHost {
   private readonly lastStatus = new Map<number, TaskStatus>();
   private stopping = false;
   private lastCall = 0;
+  /** Partitions whose local store the next task must not trust. */
+  private readonly distrusted = new Set<number>();
 
   constructor(
-    private readonly makeTask: (partition: number) => HostedTask,
+    private readonly makeTask: (partition: number, trustsStore: boolean) => HostedTask,
     private readonly clock: Clock,
     private readonly onFatal: (fatal: FatalTask) => void,
     private readonly say: (level: 'info' | 'warn', message: string) => void,
@@ -78,7 +80,8 @@ export class TaskHost {
    * Runs exactly these partitions from now on; resolves when tasks of others have stopped. The newest call decides: one
    * that was still waiting for tasks to stop starts nothing any more.
    */
-  async own(partitions: readonly number[]): Promise<void> {
+  async own(partitions: readonly number[], distrusted: readonly number[] = []): Promise<void> {
+    for (const partition of distrusted) this.distrusted.add(partition);
     const call = ++this.lastCall;
     const wanted = new Set(partitions);
     // One that is stopping already is waited for as well: it begins anew, from where it ended.
@@ -122,7 +125,7 @@ export class TaskHost {
     let tries = 0;
     let lastOffset = -1;
     while (hosted.wanted) {
-      const task = this.makeTask(partition);
+      const task = this.makeTask(partition, !this.distrusted.delete(partition));
       hosted.task = task;
       try {
         const end = await task.run();

@@ -59,6 +59,8 @@ export interface TaskParts<B extends StepBatch, F extends LayoutFields> {
   readonly disk: LocalDisk;
   readonly clock: Clock;
   readonly options: TaskOptions;
+  /** False: the local store is removed and built anew from checkpoint and state log. True where left out. */
+  readonly trustsStore?: boolean;
   /** Plain sentences for the log. */
   say(level: 'info' | 'warn', message: string): void;
 }
@@ -113,6 +115,7 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
         openStore,
         snapshots,
         disk,
+        trusted: this.parts.trustsStore ?? true,
         onDamaged: (message) => this.parts.say('warn', message),
       });
       epochLog = await backend.openEpochLog({

@@ -8,7 +8,12 @@ import type { TaskStatus } from './status.js';
 import { type FatalTask, type HostedTask, TaskHost } from './task-host.js';
 
 export type ToWorker =
-  | { readonly type: 'own'; readonly request: number; readonly partitions: readonly number[] }
+  | {
+      readonly type: 'own';
+      readonly request: number;
+      readonly partitions: readonly number[];
+      readonly distrusted: readonly number[];
+    }
   | { readonly type: 'stop' };
 
 export type FromWorker =
@@ -25,14 +30,15 @@ const STATUS_EVERY_MS = 250;
 export function serveWorker(parts: {
   readonly port: MessagePort;
   readonly clock: Clock;
-  makeTask(partition: number, say: (level: 'info' | 'warn', message: string) => void): HostedTask;
+  /** `trustsStore` false: a thread died over the task's local store, which is to be built anew. */
+  makeTask(partition: number, say: (level: 'info' | 'warn', message: string) => void, trustsStore: boolean): HostedTask;
   close(): Promise<void>;
 }): Promise<void> {
   const { port, clock } = parts;
   const send = (message: FromWorker) => port.postMessage(message);
   const say = (level: 'info' | 'warn', message: string) => send({ type: 'say', level, message });
   const host = new TaskHost(
-    (partition) => parts.makeTask(partition, say),
+    (partition, trustsStore) => parts.makeTask(partition, say, trustsStore),
     clock,
     (fatal) => send({ type: 'fatal', fatal }),
     say,
@@ -41,7 +47,9 @@ export function serveWorker(parts: {
   return new Promise((resolve, reject) => {
     port.on('message', (message: ToWorker) => {
       if (message.type === 'own') {
-        host.own(message.partitions).then(() => send({ type: 'owned', request: message.request }), reject);
+        host
+          .own(message.partitions, message.distrusted)
+          .then(() => send({ type: 'owned', request: message.request }), reject);
         return;
       }
       host

@@ -53,6 +53,7 @@ export class History {
       taskId: TASK,
       openStore: memoryStateStore({ disk: this.disk }),
       snapshots: this.snapshots,
+      trusted: true,
       disk: this.disk.local,
       onDamaged: say,
     });

@@ -34,7 +34,7 @@ const poll = setInterval(() => {
 await serveWorker({
   port: parentPort,
   clock: systemClock,
-  makeTask: (partition, say) => {
+  makeTask: (partition, say, trustsStore) => {
     let end: (how: TaskEnd) => void = () => {};
     return {
       taskId: `task-${partition}`,
@@ -42,6 +42,7 @@ await serveWorker({
         new Promise((resolve, reject) => {
           end = resolve;
           say('info', `running ${partition} in ${worker}`);
+          if (!trustsStore) say('info', `store of ${partition} distrusted`);
           if (partition === data.failingPartition) reject(new StreamError('state-lost', 'gone'));
         }),
       stop: () => {

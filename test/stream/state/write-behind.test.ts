@@ -90,6 +90,7 @@ class World {
       taskId: TASK,
       openStore: this.open,
       snapshots: memorySnapshotStore(this.disk),
+      trusted: true,
       disk: this.disk.local,
       onDamaged: (message) => {
         throw new Error(message);
