@@ -5,6 +5,7 @@
  */
 import { realpathSync } from 'node:fs';
 import type { Assignment, Clock, LogBackend, RecordWriter, StartPosition } from '../../stream/ports.js';
+import { systemClock } from '../../stream/runtime/system-clock.js';
 import { CommitQueue, type Placement } from './commit-queue.js';
 import { compactPartition, wantsCompaction } from './compaction.js';
 import { EmbeddedEpochLog } from './epoch-log.js';
@@ -38,20 +39,14 @@ const LOOK_AT_AGE_MS = 60_000;
 /** A partition may exceed its retention by this part before blocks are deleted, so that it is not done every time. */
 const RETENTION_SLACK = 1 / 16;
 
-const wallClock: Clock = {
-  now: () => Date.now(),
-  monotonic: () => performance.now(),
-  schedule(delayMs, fire) {
-    const timer = setTimeout(fire, delayMs);
-    return () => clearTimeout(timer);
-  },
-};
-
 /**
  * Opens the log in a directory. What a commit or write resolved for is on disk (synced), and survives SIGKILL and, if the
  * disk keeps its word, power loss. Errors: `log-unavailable`, `log-format`; later `log-full` from whatever writes.
  */
-export async function openEmbeddedBackend(options: EmbeddedLogOptions, clock: Clock = wallClock): Promise<LogBackend> {
+export async function openEmbeddedBackend(
+  options: EmbeddedLogOptions,
+  clock: Clock = systemClock,
+): Promise<LogBackend> {
   const maxBytes = options.maxBytes ?? 8 * GIB;
   return new EmbeddedBackend(openStore(options.directory, maxBytes), options, maxBytes, clock);
 }

@@ -8,6 +8,7 @@ import { randomUUID } from 'node:crypto';
 import { StreamError } from '../errors.js';
 import { partitionOfKey } from '../partitioning.js';
 import type { Assignment, Clock, LogBackend, RecordWriter, StartPosition, TopicAdmin, TopicSpec } from '../ports.js';
+import { systemClock } from '../runtime/system-clock.js';
 import {
   type CommitFault,
   type MemoryCommitEnvironment,
@@ -60,20 +61,11 @@ export interface MemoryLogOptions {
 /** Makes an empty log. */
 export function makeMemoryLog(options: MemoryLogOptions = {}): MemoryLog {
   return new InProcessLog(
-    options.clock ?? wallClock,
+    options.clock ?? systemClock,
     options.maxRecordBytes ?? 1_000_000,
     options.logId ?? randomUUID(),
   );
 }
-
-const wallClock: Clock = {
-  now: () => Date.now(),
-  monotonic: () => performance.now(),
-  schedule(delayMs, fire) {
-    const timer = setTimeout(fire, delayMs);
-    return () => clearTimeout(timer);
-  },
-};
 
 interface Topic {
   readonly spec: TopicSpec;
