@@ -40,6 +40,11 @@ export interface SourceStep<B extends StepBatch> {
   readonly id: string;
   readonly topic: string;
   makeBatch(capacity: number): B;
+  /**
+   * Gets what decoding these records needs (schemas), or null where it is at hand. Reading waits for it, so the source
+   * is held back; a rejection ends the task. Must give up waiting once `stopping()` holds.
+   */
+  prepare?(records: RecordBatch, stopping: () => boolean): Promise<void> | null;
   /** Fills rows of `batch` from `batch.records`, in record order. */
   decode(batch: B, records: RecordBatch, rejects: Rejects): void;
 }
@@ -75,6 +80,11 @@ export interface BroadcastState {
   readonly topic: string;
   /** A null value deletes the key. Must not throw on bad values: it keeps what it has and counts. */
   apply(key: Buffer | null, value: Buffer | null): void;
+  /**
+   * Called once in an epoch that begins with updates of this state, before any row of it, and once after the task has
+   * started: from source offset `fromOffset` on the state holds. What it emits becomes visible with that very epoch.
+   */
+  took?(outputs: Outputs, fromOffset: number): void;
   /** The task has ended, or begins anew with another state: lets go of what is held. */
   close?(): void;
 }

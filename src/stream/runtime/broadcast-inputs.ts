@@ -11,6 +11,8 @@ interface Input {
   readonly id: string;
   readonly state: BroadcastState;
   readonly reader: PartitionReader;
+  /** Holds updates that no epoch has begun with yet. */
+  isNew: boolean;
 }
 
 const BATCH = 512;
@@ -41,7 +43,7 @@ export class BroadcastInputs {
           from: 'earliest',
           bufferBytes: 1 << 20,
         });
-        inputs.push({ id: state.id, state, reader });
+        inputs.push({ id: state.id, state, reader, isNew: true });
       }
       for (const input of inputs) await opened.catchUp(input, cursors[input.id] ?? 0, clock);
       return opened;
@@ -51,9 +53,23 @@ export class BroadcastInputs {
     }
   }
 
-  /** Applies everything fetched so far. Only between epochs. */
-  applyPending(): void {
+  /** Applies everything fetched so far; whether an epoch is to begin with it. Only between epochs. */
+  applyPending(): boolean {
     for (const input of this.inputs) this.drain(input);
+    return this.inputs.some(({ isNew }) => isNew);
+  }
+
+  /** States that were updated since the last call; all of them at the first one. For the epoch that begins now. */
+  takeUpdated(): readonly BroadcastState[] {
+    const updated = this.inputs.filter(({ isNew }) => isNew);
+    for (const input of updated) input.isNew = false;
+    return updated.map(({ state }) => state);
+  }
+
+  /** Resolves when `applyPending` may find something, after `timeoutMs`, or on close. Rejects if reading failed. */
+  async whenPending(timeoutMs: number): Promise<void> {
+    // Without inputs nothing ever comes.
+    await Promise.race(this.inputs.map(({ reader }) => reader.whenReadable(timeoutMs)));
   }
 
   /** Positions applied, by step id. */
@@ -87,6 +103,7 @@ export class BroadcastInputs {
       const before = input.reader.position;
       const count = input.reader.read(batch);
       for (let i = 0; i < count; i++) input.state.apply(batch.key(i), batch.value(i));
+      if (count > 0) input.isNew = true;
       if (count === 0 && input.reader.position === before) return;
     }
   }

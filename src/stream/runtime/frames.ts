@@ -38,10 +38,12 @@ export class Frames<B extends StepBatch, F extends LayoutFields> {
   private readonly free: Frame<B>[] = [];
   private readonly guard: DeadLetterGuard;
   private held: Frame<B>[] = [];
+  private unprepared: { readonly frame: Frame<B>; isDone: boolean; prepared: Promise<void> } | null = null;
 
   constructor(
     private readonly parts: FrameParts<B, F>,
     private readonly makeRoom: () => Promise<void>,
+    private readonly stopping: () => boolean,
   ) {
     const { definition, batchRecords } = parts;
     for (let i = 0; i < 2; i++) {
@@ -54,15 +56,45 @@ export class Frames<B extends StepBatch, F extends LayoutFields> {
     return this.held.length > 0;
   }
 
-  /** The next batch, decoded and with its waits under way; null where nothing has been fetched yet. */
+  /** Settles when a batch that has been read can be decoded; null where none waits. Rejects if it never can. */
+  get waiting(): Promise<void> | null {
+    return this.unprepared?.prepared ?? null;
+  }
+
+  /** The next batch, decoded and with its waits under way; null where there is none yet, or it {@link waiting}. */
   async fill(): Promise<Frame<B> | null> {
+    const frame = this.take();
+    return frame === null ? null : this.complete(frame);
+  }
+
+  /** A frame with records that can be decoded. What those need may take long: meanwhile the batch before goes on. */
+  private take(): Frame<B> | null {
+    if (this.unprepared !== null) {
+      const { frame, isDone } = this.unprepared;
+      if (!isDone) return null;
+      this.unprepared = null;
+      return frame;
+    }
     const frame = this.free[this.free.length - 1];
-    const { batch } = frame;
-    const { reader, definition, state, steps } = this.parts;
-    const count = reader.read(batch.records);
-    if (count === 0) return null;
+    const { records } = frame.batch;
+    if (this.parts.reader.read(records) === 0) return null;
     this.free.pop();
     this.held.push(frame);
+    const pending = this.parts.definition.source.prepare?.(records, this.stopping) ?? null;
+    if (pending === null) return frame;
+    const unprepared = { frame, isDone: false, prepared: pending };
+    unprepared.prepared = pending.then(() => {
+      unprepared.isDone = true;
+    });
+    // Whoever waits sees the failure; until then it must not count as unhandled.
+    unprepared.prepared.catch(() => {});
+    this.unprepared = unprepared;
+    return null;
+  }
+
+  private async complete(frame: Frame<B>): Promise<Frame<B>> {
+    const { batch } = frame;
+    const { definition, state, steps } = this.parts;
     batch.reset();
     const rejected: Rejected[] = [];
     const rejects: Rejects = {
@@ -88,10 +120,9 @@ export class Frames<B extends StepBatch, F extends LayoutFields> {
 
   /** Everything before `current` is done with; its frame and slots may be used again. */
   release(current: Frame<B> | null): void {
-    for (const frame of this.held) {
-      if (frame !== current) this.free.push(frame);
-    }
-    this.held = current === null ? [] : [current];
+    const inUse = (frame: Frame<B>) => frame === current || frame === this.unprepared?.frame;
+    this.free.push(...this.held.filter((frame) => !inUse(frame)));
+    this.held = this.held.filter(inUse);
     this.parts.state.releaseBatchesBefore(current?.number ?? null);
   }
 

@@ -68,13 +68,18 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
   private failure: unknown = null;
   private stopping = false;
   private readable: Promise<void> | null = null;
+  private updated: Promise<void> | null = null;
   private lastRecordAtMs: number;
   private readonly delta = new ByteWriter(1 << 20);
 
   constructor(private readonly parts: SessionParts<B, F>) {
     this.committed = parts.recovered;
     this.epochs = protocol.recovered(parts.recovered.epoch, parts.startOffset);
-    this.frames = new Frames(parts, () => this.makeRoom());
+    this.frames = new Frames(
+      parts,
+      () => this.makeRoom(),
+      () => this.stopping || this.failure !== null,
+    );
     this.lastRecordAtMs = parts.clock.monotonic();
   }
 
@@ -139,8 +144,11 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
   private open(): protocol.OpenEpoch {
     const { open } = this.epochs;
     if (open !== null) return open;
-    this.parts.broadcasts.applyPending();
-    return protocol.ensureOpen(this.epochs, this.parts.clock.monotonic());
+    const { broadcasts, clock } = this.parts;
+    broadcasts.applyPending();
+    const opened = protocol.ensureOpen(this.epochs, clock.monotonic());
+    for (const state of broadcasts.takeUpdated()) state.took?.(this, opened.from);
+    return opened;
   }
 
   private async process(frame: Frame<B>): Promise<void> {
@@ -260,7 +268,7 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
 
   /** Nothing to process: closes, lets idle time pass for event time, or waits. */
   private async rest(): Promise<void> {
-    const { clock, signal, reader, timers, idleTimeoutMs, watermark } = this.parts;
+    const { clock, signal, reader, timers, idleTimeoutMs, watermark, broadcasts } = this.parts;
     const now = clock.monotonic();
     const idleMs = now - this.lastRecordAtMs;
     if (idleTimeoutMs > 0 && idleMs > idleTimeoutMs && timers.size > 0) {
@@ -270,21 +278,28 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
       await this.fireDueTimers();
     }
     if (this.parts.checkpoints.pointerWaits) this.open();
+    // Without payments too a new rule set takes effect, and is told of, in an epoch of its own.
+    if (this.epochs.open === null && broadcasts.applyPending()) this.open();
     if (this.closeIfDue()) return;
-    this.readable ??= reader.whenReadable(LONGEST_WAIT_MS).then(
-      () => this.wakeReadable(),
-      (error: unknown) => {
-        this.failure ??= error;
-        this.wakeReadable();
-      },
-    );
+    const failed = (error: unknown) => {
+      this.failure ??= error;
+    };
+    this.readable ??= (this.frames.waiting ?? reader.whenReadable(LONGEST_WAIT_MS)).catch(failed).then(() => {
+      this.readable = null;
+      signal.wake();
+    });
+    // While an epoch is open updates wait for the next one: to look out for them would go round in circles.
+    if (this.epochs.open === null) {
+      this.updated ??= broadcasts
+        .whenPending(LONGEST_WAIT_MS)
+        .catch(failed)
+        .then(() => {
+          this.updated = null;
+          signal.wake();
+        });
+    }
     const dueMs = protocol.closeDueInMs(this.epochs, this.parts.limits, clock.monotonic());
     await signal.wait(Math.min(Math.ceil(dueMs), LONGEST_WAIT_MS));
-  }
-
-  private wakeReadable(): void {
-    this.readable = null;
-    this.parts.signal.wake();
   }
 
   private closeIfDue(): boolean {
