@@ -9,6 +9,7 @@ import { NestFactory } from '@nestjs/core';
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import type { FastifyInstance, FastifyServerOptions } from 'fastify';
 import { StreamError } from '../stream/errors.js';
+import { AccessGuard } from './access/access-guard.js';
 import { AlertsController } from './analyst/alerts.controller.js';
 import { serveDocs } from './docs/docs-page.js';
 import { makeOpenApiDocument } from './docs/openapi.js';
@@ -61,6 +62,7 @@ export async function createApi(parts: ApiParts): Promise<Api> {
   };
   const app = await NestFactory.create<NestFastifyApplication>(module, adapter, { logger: false, abortOnError: false });
   app.useGlobalPipes(validationPipe());
+  app.useGlobalGuards(new AccessGuard(parts));
   app.useGlobalFilters(new ProblemFilter(parts.onUnexpected));
   const fastify = adapter.getInstance() as unknown as FastifyInstance;
   addSecurityHeaders(fastify);

@@ -52,6 +52,12 @@ export class NotReadyError extends StreamError {
 const RESPONSES: Readonly<Record<string, { readonly status: number; readonly title: string }>> = {
   'request-invalid': { status: 400, title: 'Wrong parameters' },
   'cursor-invalid': { status: 400, title: 'Wrong cursor' },
+  'credentials-missing': { status: 401, title: 'Who are you?' },
+  'credentials-invalid': { status: 401, title: 'Credentials not accepted' },
+  'credentials-expired': { status: 401, title: 'Credentials have expired' },
+  'permission-denied': { status: 403, title: 'Not allowed' },
+  'idempotency-key-reused': { status: 422, title: 'Idempotency key used before' },
+  'issuer-unavailable': { status: 503, title: 'The identity provider does not answer' },
   'alert-not-found': { status: 404, title: 'No such alert' },
   'database-unavailable': { status: 503, title: 'The database does not answer' },
   'not-ready': { status: 503, title: 'Not ready' },
@@ -116,6 +122,7 @@ export function toProblem(
 
 /** Sends a problem. */
 export function sendProblem(reply: FastifyReply, problem: Problem): void {
+  if (problem.status === 401) reply.header('www-authenticate', 'Bearer realm="fraud-detection"');
   // Bytes, as Fastify would add a charset to text, which this media type does not have.
   void reply
     .status(problem.status)

@@ -2,6 +2,7 @@
  * Owns what the API is given: ports it asks, never adapters it builds. The composition root fills them in.
  * Neighbours: `api.ts` hands them to the controllers under {@link API_PARTS}.
  */
+import type { Authenticator } from '../fraud/access/authenticator.js';
 import type { ProjectorStatusSource } from '../fraud/cases/projection.js';
 import type { AlertReader } from '../fraud/cases/stored-alert.js';
 import type { Clock } from '../stream/ports.js';
@@ -15,6 +16,8 @@ export interface PipelineStatusSource {
 export interface ApiParts {
   /** The product's version, for the OpenAPI document. */
   readonly version: string;
+  /** Asked on every request to a route that is not open to all. */
+  readonly authenticator: Authenticator;
   /** Null where this process serves no analysts: `/v1/alerts` does not exist then. */
   readonly alerts: AlertReader | null;
   /** `check` rejects where the database does not answer. Null where this process needs no database. */

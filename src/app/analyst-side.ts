@@ -8,6 +8,7 @@ import { PostgresAlertRepository } from '../adapters/postgres/alert-repository.j
 import { type Database, openDatabase } from '../adapters/postgres/database.js';
 import { startEmbeddedPostgres } from '../adapters/postgres/embedded-postgres.js';
 import { createApi } from '../api/api.js';
+import { CredentialsRefusedError } from '../fraud/access/authenticator.js';
 import { Projector } from '../fraud/cases/projector.js';
 import { PIPELINE_VERSION } from '../fraud/pipeline.js';
 import type { StreamError } from '../stream/errors.js';
@@ -124,6 +125,11 @@ async function startApi(
     database,
     pipeline: roles.includes('detector') ? { status: () => parts.detector()?.status() ?? null } : null,
     projector,
+    authenticator: {
+      authenticate: async () => {
+        throw new CredentialsRefusedError('credentials-invalid', 'No credentials are accepted yet.');
+      },
+    },
     clock: systemClock,
     onUnexpected: (error, { method, path, id }) =>
       say(

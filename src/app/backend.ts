@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import type { EmbeddedLogOptions } from '../adapters/embedded-log/backend.js';
 import type { KafkaOptions } from '../adapters/kafka/options.js';
 import { StreamError } from '../stream/errors.js';
-import type { LogBackend, TopicSpec } from '../stream/ports.js';
+import type { LogBackend } from '../stream/ports.js';
 import type { Configuration } from './configuration/index.js';
 
 /** Which backend, and how. Structured-cloneable. */
@@ -17,9 +17,6 @@ export type BackendOptions =
   | { readonly kind: 'embedded'; readonly options: EmbeddedLogOptions };
 
 const MIB = 1_048_576;
-const DAY_MS = 86_400_000;
-/** The largest payment, and what an alert or a dead letter may add to it. */
-const MAX_OUTPUT_BYTES = 2 * MIB;
 
 /** Opens the configured backend on this thread. Errors: those of the adapter; `file-unreadable` for a certificate. */
 export function openBackend(
@@ -90,24 +87,4 @@ function readText(path: string): string {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new StreamError('file-unreadable', `Cannot read ${path}: ${reason}`, { cause });
   }
-}
-
-/**
- * The topics of the pipeline, as they are made where they are missing. The state log needs as many partitions as the
- * payments have: give their count where that topic exists already.
- */
-export function pipelineTopics(
-  configuration: Pick<Configuration, 'topics'>,
-  partitions = configuration.topics.partitions,
-): readonly TopicSpec[] {
-  const { topics } = configuration;
-  const output = { partitions, cleanup: 'delete', maxRecordBytes: MAX_OUTPUT_BYTES, retentionMs: 90 * DAY_MS } as const;
-  return [
-    { name: topics.payments, partitions, cleanup: 'delete' },
-    { name: topics.alerts, ...output },
-    { name: topics.deadLetters, ...output },
-    // What a checkpoint no longer needs is truncated by the task itself, never by age.
-    { name: topics.stateLog, partitions, cleanup: 'delete', retentionMs: -1 },
-    { name: topics.riskTable, partitions: 1, cleanup: 'compact' },
-  ];
 }

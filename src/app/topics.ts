@@ -21,6 +21,11 @@ export function topicSpecs({ topics }: Pick<Configuration, 'topics'>, sourcePart
     // One partition a task; what no checkpoint needs any more is truncated by the task itself, never by age.
     { name: topics.stateLog, partitions, cleanup: 'delete', retentionMs: -1 },
     { name: topics.riskTable, partitions: 1, cleanup: 'compact' },
+    // A rule set is one record, so that no task can ever hold half of one.
+    { name: topics.rules, partitions: 1, cleanup: 'compact', maxRecordBytes: MAX_OUTPUT_BYTES },
+    { name: topics.rollouts, partitions: 1, cleanup: 'compact' },
+    { name: topics.labels, partitions, cleanup: 'delete', retentionMs: -1 },
+    { name: topics.outboxLog, partitions: 1, cleanup: 'delete', retentionMs: -1 },
   ];
 }
 

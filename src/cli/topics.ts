@@ -1,6 +1,5 @@
 /** Owns `fraud topics`: makes the pipeline's topics where they are missing, and shows what they hold. */
-import { pipelineTopics } from '../app/backend.js';
-import { prepareTopics } from '../app/topics.js';
+import { prepareTopics, topicSpecs } from '../app/topics.js';
 import { type Command, withBackend } from './command.js';
 
 export const topicsCommand: Command = {
@@ -14,7 +13,7 @@ export const topicsCommand: Command = {
       const admin = await backend.openAdmin();
       try {
         const partitions = await prepareTopics(admin, invocation.configuration, surroundings.tell);
-        for (const { name } of pipelineTopics(invocation.configuration, partitions)) {
+        for (const { name } of topicSpecs(invocation.configuration, partitions)) {
           const ranges = await admin.ranges(name);
           const offsets = ranges.reduce((sum, { start, end }) => sum + (end - start), 0);
           surroundings.print(`${name}: ${ranges.length} × partition, ${offsets} offsets kept`);

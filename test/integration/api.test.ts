@@ -10,6 +10,7 @@ import { type Database, openDatabase } from '../../src/adapters/postgres/databas
 import { type Api, type ApiParts, createApi } from '../../src/api/api.js';
 import type { ProjectorStatus } from '../../src/fraud/cases/projection.js';
 import type { PipelineStatus, TaskStatus } from '../../src/stream/runtime/status.js';
+import { rolesByToken } from '../support/actors.js';
 import { anAlert, startTestPostgres, type TestPostgres } from './projector-fixtures.js';
 
 const NOW = Date.UTC(2026, 0, 5, 13);
@@ -20,7 +21,7 @@ const openApiFile = fileURLToPath(new URL('../../schemas/openapi.json', import.m
 let postgres: TestPostgres;
 let database: Database;
 let api: Api;
-let http: ReturnType<typeof supertest>;
+let http: ReturnType<typeof supertest.agent>;
 let pipeline: PipelineStatus | null;
 let projector: ProjectorStatus;
 let databaseTrouble: Error | null;
@@ -68,10 +69,11 @@ beforeAll(async () => {
     pipeline: { status: () => pipeline },
     projector: { status: () => projector },
     clock: { now: () => NOW, monotonic: () => 0, schedule: () => () => {} },
+    authenticator: rolesByToken,
     onUnexpected: (error) => unexpected.push(error),
   };
   api = await createApi(parts);
-  http = supertest(api.app.getHttpServer());
+  http = supertest.agent(api.app.getHttpServer()).set('authorization', 'Bearer admin');
 });
 afterAll(async () => {
   await api.close();
@@ -391,10 +393,11 @@ describe('the API as a whole', () => {
       pipeline: { status },
       projector: null,
       clock: { now: () => NOW, monotonic: () => 0, schedule: () => () => {} },
+      authenticator: rolesByToken,
       onUnexpected: (error, request) => unexpected.push([error, request]),
     });
     try {
-      const answer = await supertest(broken.app.getHttpServer()).get('/v1/pipeline?token=secret');
+      const answer = await supertest(broken.app.getHttpServer()).get('/v1/pipeline?token=secret').set('authorization', 'Bearer admin');
       expect(answer.status).toBe(500);
       expect(JSON.stringify(answer.body)).not.toContain('hunter2');
       const [[error, request]] = unexpected as [[Error, { path: string; id: string }]];
@@ -420,6 +423,7 @@ describe('listening', () => {
       pipeline: null,
       projector: null,
       clock: { now: () => NOW, monotonic: () => 0, schedule: () => () => {} },
+      authenticator: rolesByToken,
       onUnexpected: () => {},
     });
     apis.push(one);

@@ -3,6 +3,7 @@ import { Controller, Get, Header, Inject, Param, Query } from '@nestjs/common';
 import { ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import { decodeCursor, encodeCursor } from '../../fraud/cases/alert-cursor.js';
 import type { AlertHead, AlertReader, StoredAlert } from '../../fraud/cases/stored-alert.js';
+import { Requires } from '../access/requires.js';
 import { Answers, AnswersProblem } from '../docs/answers.js';
 import { AlertNotFoundError } from '../http-errors.js';
 import { ALERT_READER } from '../parts.js';
@@ -16,6 +17,7 @@ export class AlertsController {
   constructor(@Inject(ALERT_READER) private readonly alerts: AlertReader) {}
 
   @Get()
+  @Requires('alerts:read')
   @Header('cache-control', 'no-store')
   @ApiOperation({ operationId: 'listAlerts', summary: 'Lists alerts, newest first, page by page' })
   @Answers(200, alertPageSchema, 'A page of alerts')
@@ -31,6 +33,7 @@ export class AlertsController {
   }
 
   @Get(':id')
+  @Requires('alerts:read')
   @Header('cache-control', 'no-store')
   @ApiOperation({ operationId: 'getAlert', summary: 'Shows an alert with its whole evidence' })
   @ApiParam({ name: 'id', description: "The alert's id", schema: { type: 'string', pattern: ALERT_ID.source } })

@@ -27,6 +27,8 @@ export function makeOpenApiDocument(app: NestFastifyApplication, version: string
     )
     .setVersion(version)
     .setLicense('Apache-2.0', 'https://www.apache.org/licenses/LICENSE-2.0')
+    .addBearerAuth({ type: 'http', scheme: 'bearer', bearerFormat: 'JWT' }, 'bearer')
+    .addApiKey({ type: 'apiKey', in: 'header', name: 'X-API-Key' }, 'apiKey')
     .addTag('alerts', 'What analysts work on')
     .addTag('operations', 'How this process runs')
     .build();

@@ -5,6 +5,7 @@
 import { Controller, Get, Header, Inject } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import { z } from 'zod';
+import { OpenToAll } from '../access/requires.js';
 import { Answers, AnswersProblem } from '../docs/answers.js';
 import { NotReadyError } from '../http-errors.js';
 import { API_PARTS, type ApiParts } from '../parts.js';
@@ -16,6 +17,7 @@ const readySchema = z.object({ status: z.literal('ready') }).meta({ id: 'Ready' 
 const DATABASE_MS = 2_000;
 
 @ApiTags('operations')
+@OpenToAll()
 @Controller('health')
 export class HealthController {
   constructor(@Inject(API_PARTS) private readonly parts: ApiParts) {}

@@ -1,7 +1,9 @@
 /** Owns `/metrics`, in Prometheus' text form. Neighbours: `metrics.ts` has the table, `collect-metrics.ts` fills it. */
+
 import { Controller, Get, Header, Inject } from '@nestjs/common';
 import { ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import { Registry } from 'prom-client';
+import { OpenToAll } from '../access/requires.js';
 import { API_PARTS, type ApiParts } from '../parts.js';
 import { collectMetrics } from './collect-metrics.js';
 import type { MetricSet } from './metrics.js';
@@ -12,6 +14,7 @@ export const METRIC_SET = Symbol('MetricSet');
 export const METRIC_REGISTRY = Symbol('MetricRegistry');
 
 @ApiTags('operations')
+@OpenToAll()
 @Controller('metrics')
 export class MetricsController {
   constructor(

@@ -1,6 +1,7 @@
 /** Owns `/v1/pipeline`. Neighbours: `pipeline-view.ts` has the form. */
 import { Controller, Get, Header, Inject } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
+import { Requires } from '../access/requires.js';
 import { Answers } from '../docs/answers.js';
 import { API_PARTS, type ApiParts } from '../parts.js';
 import { type PipelineView, pipelineViewSchema, viewPipeline } from './pipeline-view.js';
@@ -11,6 +12,7 @@ export class PipelineController {
   constructor(@Inject(API_PARTS) private readonly parts: ApiParts) {}
 
   @Get()
+  @Requires('operations:read')
   @Header('cache-control', 'no-store')
   @ApiOperation({ operationId: 'getPipeline', summary: 'Tells of tasks, lag, epochs, checkpoints and the projector' })
   @Answers(200, pipelineViewSchema, 'The pipeline now')

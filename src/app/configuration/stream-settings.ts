@@ -39,6 +39,13 @@ export const topicSettings = z.object({
     'fraud.risk-table',
     'Risk by merchant, compacted; stands in when the merchant-risk service does not answer.',
   ),
+  rules: topic('fraud.rules', 'Rule sets with their pattern parameters, compacted; the newest is in force.'),
+  rollouts: topic(
+    'fraud.rule-rollouts',
+    'Which rule set each task runs, and from which offset on, compacted; written with the epoch in which it took effect.',
+  ),
+  labels: topic('fraud.labels', 'What analysts found an alert to be.'),
+  outboxLog: topic('fraud.outbox-log', 'How far changes made through the API have been published.'),
   partitions: setting(z.int().min(1).max(1_024).default(2), {
     doc: 'Partitions of topics that are made here. Existing topics keep theirs.',
     unit: 'partitions',

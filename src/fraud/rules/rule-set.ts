@@ -7,6 +7,7 @@ import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { StreamError } from '../../stream/errors.js';
 import { DECISIONS, SEVERITIES } from '../alerts/alert.js';
+import { canonicalJson } from '../canonical-json.js';
 import { checkCondition, type RuleProblem } from './check-condition.js';
 import type { Condition } from './condition.js';
 import { makeSignals, type Signals } from './signals.js';
@@ -110,17 +111,6 @@ function hintOf(issue: z.core.$ZodIssue): string {
     default:
       return 'compare it with a built-in rule';
   }
-}
-
-/** JSON with object keys in order and no spaces: equal data gives equal text. */
-export function canonicalJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`;
-  if (value !== null && typeof value === 'object') {
-    const entries = Object.entries(value).filter(([, part]) => part !== undefined);
-    entries.sort(([a], [b]) => (a < b ? -1 : 1));
-    return `{${entries.map(([name, part]) => `${JSON.stringify(name)}:${canonicalJson(part)}`).join(',')}}`;
-  }
-  return JSON.stringify(value);
 }
 
 /** First 16 hex digits of the sha256 of a rule's or rule set's canonical JSON. */

@@ -1,0 +1,18 @@
+/** Owns the actor: in whose name a request is made or a change happens. Neighbours: `permissions.ts`, `../audit`. */
+import type { Permission, Role } from './permissions.js';
+
+export interface Actor {
+  /** Stable and unique: a user's subject (`sub`), an API key's id, or `system:<part>`. What the audit trail records. */
+  readonly id: string;
+  /** For people: a user's or key's name. */
+  readonly name: string;
+  readonly kind: 'user' | 'api-key' | 'system';
+  readonly roles: readonly Role[];
+  /** What it may do: what its roles allow, narrowed by a key's scopes. */
+  readonly permissions: ReadonlySet<Permission>;
+}
+
+/** A part of this program that acts by itself, such as a breaker that pauses a rule. */
+export function systemActor(part: string): Actor {
+  return { id: `system:${part}`, name: part, kind: 'system', roles: [], permissions: new Set() };
+}

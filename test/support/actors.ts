@@ -1,0 +1,21 @@
+/** Owns the people of API tests: one for each role, known by a bearer token that is the role's name. */
+import type { Actor } from '../../src/fraud/access/actor.js';
+import { type Authenticator, CredentialsRefusedError } from '../../src/fraud/access/authenticator.js';
+import { permissionsOf, ROLES, type Role } from '../../src/fraud/access/permissions.js';
+
+/** `id` sets two people of one role apart: the token is then `<role>:<id>`. */
+export function anActor(role: Role, id: string = role): Actor {
+  return { id, name: id, kind: 'user', roles: [role], permissions: permissionsOf([role]) };
+}
+
+/** Accepts `Bearer <role>` and `Bearer <role>:<id>`. */
+export const rolesByToken: Authenticator = {
+  authenticate: async (credentials) => {
+    const [role, id] = (credentials.kind === 'bearer' ? credentials.token : '').split(':');
+    const known = ROLES.find((candidate) => candidate === role);
+    if (known === undefined) throw new CredentialsRefusedError('credentials-invalid', 'Nobody has this token.');
+    return anActor(known, id ?? known);
+  },
+};
+
+export const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
