@@ -65,6 +65,7 @@ function kafkaOptions(configuration: Configuration, readFile: (path: string) => 
     clientId: kafka.clientId,
     transactionalIdPrefix: pipeline.name,
     transactions: kafka.transactions,
+    ...(kafka.groupInstanceId === undefined ? {} : { groupInstanceId: kafka.groupInstanceId }),
     sessionTimeoutMs: kafka.sessionTimeoutMs,
     requestTimeoutMs: kafka.requestTimeoutMs,
     connectTimeoutMs: kafka.connectTimeoutMs,

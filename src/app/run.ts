@@ -21,6 +21,7 @@ import {
 import { openDataDirectory } from './data-directory.js';
 import { startDemo, startDemoRiskService } from './demo/index.js';
 import { type Detector, startDetector } from './detector.js';
+import { withGroupInstanceId } from './group-instance.js';
 import { makeLog } from './log.js';
 import { watchParent } from './orphan.js';
 import { withCardTokenSecret } from './secrets.js';
@@ -121,7 +122,7 @@ async function start(given: Configuration, terminal: Terminal, closers: Closers,
   }
   // Named here, so that the directory knows them as ours: `wipe` removes nothing else.
   for (const name of ['log', 'state', 'checkpoints', 'postgres', 'secrets']) await dataDirectory.subdirectory(name);
-  const configuration = await withDemoRiskService(await withCardTokenSecret(given), closers);
+  const configuration = await withDemoRiskService(await withGroupInstanceId(await withCardTokenSecret(given)), closers);
   if (configuration.roles.includes('detector')) await checkFraudParts(configuration);
 
   const logStep = terminal.progress(

@@ -279,14 +279,16 @@ describe.skipIf(source?.kind !== 'java')('on a broker behind a proxy', () => {
       readonly assignment: Assignment;
       readonly sets: number[][];
       readonly lost: string[];
+      readonly failed: Error[];
     }
 
     async function member(group: string, topic: string, on = backend): Promise<Member> {
       const assignment = await on.openAssignment({ group, topic });
       const sets: number[][] = [];
       const lost: string[] = [];
+      const failed: Error[] = [];
       await assignment.join({
-        onFailed: () => undefined,
+        onFailed: (error) => failed.push(error),
         onAssigned: async (partitions) => {
           sets.push([...partitions]);
         },
@@ -296,7 +298,7 @@ describe.skipIf(source?.kind !== 'java')('on a broker behind a proxy', () => {
         },
       });
       cleanUps.push(() => assignment.leave());
-      return { assignment, sets, lost };
+      return { assignment, sets, lost, failed };
     }
 
     const holds = ({ sets }: Member) => sets.at(-1) ?? [];
@@ -337,6 +339,28 @@ describe.skipIf(source?.kind !== 'java')('on a broker behind a proxy', () => {
       await until('all taken over', () => holds(first).length === 4);
       expect(performance.now() - started).toBeLessThan(6_000);
       expect(first.lost).toEqual([]);
+    });
+
+    it('give a member that died and is back under its name its place at once, and throw its zombie out for good', async () => {
+      const topic = await makeTopic(backend, 'named', 4);
+      const group = unique('group');
+      const named = { ...options, sessionTimeoutMs: 12_000, groupInstanceId: unique('instance') };
+      const [dies, returns] = [await openKafkaBackend(named), await openKafkaBackend(named)];
+      cleanUps.push(
+        () => dies.close(),
+        () => returns.close(),
+      );
+      const first = await member(group, topic, dies);
+      expect(holds(first)).toEqual([0, 1, 2, 3]);
+      const started = performance.now();
+      const successor = await member(group, topic, returns);
+      await until('all taken over', () => holds(successor).length === 4);
+      // Without the name it would be the session time-out: it is thrice this bound.
+      expect(performance.now() - started).toBeLessThan(4_000);
+      // The one that died was only asleep: its next heartbeat tells it, and it does not come back.
+      await until('the zombie gave up', () => first.failed.length > 0, 30_000);
+      expect(first.failed).toEqual([expect.objectContaining({ code: 'group-instance-taken' })]);
+      expect([holds(first), holds(successor), successor.failed]).toEqual([[], [0, 1, 2, 3], []]);
     });
 
     it('drop everything by their own clock when the group does not answer, and join again when it does', async () => {

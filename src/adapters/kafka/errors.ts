@@ -20,6 +20,7 @@ export type KafkaErrorCode =
   /** The topic was deleted and made again under the same name while it was read. */
   | 'kafka-topic-remade'
   /** The options do not fit each other or this broker. */
+  | 'group-instance-taken'
   | 'kafka-options'
   | 'record-too-large'
   | 'kafka-closed';

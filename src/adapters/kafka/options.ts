@@ -35,6 +35,11 @@ export interface KafkaOptions {
   readonly transactions: 'auto' | 'v1' | 'v2';
   /** Group membership ends after this long without a heartbeat; 10,000. */
   readonly sessionTimeoutMs?: number;
+  /**
+   * Name that this process keeps over restarts: started again after a crash it takes its place at once, instead of
+   * waiting for the session time-out of the one that died. One process alone may have it. Null: a new member each time.
+   */
+  readonly groupInstanceId?: string;
   /** How long members of a group may take to give partitions up; 30,000. */
   readonly rebalanceTimeoutMs?: number;
   /** A request without an answer for this long counts as a lost connection; 10,000. */
@@ -54,9 +59,10 @@ export interface KafkaOptions {
 }
 
 /** The options with everything left out filled in. */
-export type KafkaSettings = Required<Omit<KafkaOptions, 'ssl' | 'sasl'>> & {
+export type KafkaSettings = Required<Omit<KafkaOptions, 'ssl' | 'sasl' | 'groupInstanceId'>> & {
   readonly ssl: KafkaTls | null;
   readonly sasl: KafkaSasl | null;
+  readonly groupInstanceId: string | null;
   readonly addresses: readonly BrokerAddress[];
 };
 
@@ -80,6 +86,7 @@ export function settingsOf(options: KafkaOptions): KafkaSettings {
     ...withoutUndefined(options),
     ssl: options.ssl ?? null,
     sasl: options.sasl ?? null,
+    groupInstanceId: options.groupInstanceId ?? null,
     addresses: options.brokers.map(addressOf),
   };
   if (settings.addresses.length === 0) throw bad('brokers is empty: name at least one host:port');

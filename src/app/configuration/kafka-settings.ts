@@ -22,6 +22,17 @@ export const kafkaSettings = z.object({
     doc: 'Consumer group that shares the partitions among processes and shows the lag.',
     defaultNote: 'the pipeline’s name',
   }),
+  groupInstanceId: setting(
+    z
+      .string()
+      .regex(/^[A-Za-z0-9._-]{1,249}$/)
+      .optional()
+      .describe('letters, digits, dot, dash and underscore, 1 to 249 of them'),
+    {
+      doc: 'Name that this process keeps in its group over restarts, so that after a crash it takes its partitions back at once. No two processes may share one.',
+      defaultNote: 'made at the first start and kept in the data directory',
+    },
+  ),
   sessionTimeoutMs: setting(z.int().min(1_000).max(1_800_000).default(10_000), {
     doc: 'A process silent for this long loses its partitions to the others of its group.',
     unit: 'ms',

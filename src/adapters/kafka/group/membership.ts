@@ -10,7 +10,9 @@
  * G1 Partitions that stay are not stopped by a rebalance; those that left are given up before joining again.
  * G2 A member that hears nothing for the session time-out drops everything by its own clock. Until then two processes
  *    may run one partition for a while (a paused one): the transactional id fences, membership alone does not.
- * G3 `onAssigned` runs one at a time; `onLost` does not wait for it.
+ * G3 A process that keeps a name over restarts takes its dead predecessor's place at once. Two that live under one name
+ *    would throw each other out for ever: the one that is thrown out gives up for good.
+ * G4 `onAssigned` runs one at a time; `onLost` does not wait for it.
  */
 import { API, API_ERROR } from 'kafka-ts';
 import type { Assignment } from '../../../stream/ports.js';
@@ -31,11 +33,7 @@ const DISCOVERY_MS = 30_000;
 const WATCH_MS = 100;
 const LEAVE_DEADLINE_MS = 2_000;
 /** Codes that say: the group does not know this member in this generation any more. */
-const EXPELLED: ReadonlySet<number> = new Set([
-  API_ERROR.UNKNOWN_MEMBER_ID,
-  API_ERROR.ILLEGAL_GENERATION,
-  API_ERROR.FENCED_INSTANCE_ID,
-]);
+const EXPELLED: ReadonlySet<number> = new Set([API_ERROR.UNKNOWN_MEMBER_ID, API_ERROR.ILLEGAL_GENERATION]);
 
 export class GroupMembership implements Assignment {
   private readonly group: string;
@@ -123,7 +121,7 @@ export class GroupMembership implements Assignment {
           backoff.reset();
         } catch (error) {
           await this.recover(error);
-          await this.handing; // G3
+          await this.handing; // G4
           await backoff.wait(this.leaving.signal);
         }
       }
@@ -178,6 +176,7 @@ export class GroupMembership implements Assignment {
     const request = {
       group: this.group,
       memberId,
+      instanceId: this.settings.groupInstanceId,
       sessionTimeoutMs: this.settings.sessionTimeoutMs,
       rebalanceTimeoutMs: this.settings.rebalanceTimeoutMs,
       subscription: { topic: this.topic, owned: this.owned, generation },
@@ -200,12 +199,12 @@ export class GroupMembership implements Assignment {
       API.SYNC_GROUP,
       {
         groupId: this.group,
-        groupInstanceId: null,
+        groupInstanceId: this.settings.groupInstanceId,
         memberId,
         generationId,
         protocolType: PROTOCOL_TYPE,
         protocolName: PROTOCOL_NAME,
-        assignments: this.isLeader ? await this.decide(joined) : [],
+        assignments: await this.assignments(joined),
       },
       new Deadline(this.settings.deadlineMs),
     );
@@ -213,9 +212,15 @@ export class GroupMembership implements Assignment {
     return this.heard(answer).assignment[this.topic] ?? [];
   }
 
-  private async decide(joined: JoinAnswer) {
+  private async assignments(joined: JoinAnswer) {
+    if (!this.isLeader) return [];
     const { partitions } = await this.topics.refresh(this.topic);
     this.partitionsSeen = partitions;
+    // A leader that is back under its name finds everything assigned as it was (KIP-814).
+    return joined.skipAssignment ? [] : this.decide(joined, partitions);
+  }
+
+  private decide(joined: JoinAnswer, partitions: number) {
     const claims = joined.members.map(({ memberId, metadata }) => ({
       memberId,
       ...decodeSubscription(metadata, this.topic),
@@ -232,7 +237,8 @@ export class GroupMembership implements Assignment {
       if (signal.aborted) return;
       try {
         const { memberId, generation: generationId } = this.member;
-        const request = { groupId: this.group, groupInstanceId: null, memberId, generationId };
+        const { groupInstanceId } = this.settings;
+        const request = { groupId: this.group, groupInstanceId, memberId, generationId };
         this.heard(await this.beatCoordinator.ask(API.HEARTBEAT, request, new Deadline(everyMs)));
       } catch (error) {
         const code = brokerCodeOf(error);
@@ -274,7 +280,10 @@ export class GroupMembership implements Assignment {
       await this.lose(`the group answered ${brokerErrorName(code)}`);
       return;
     }
-    const reason = told(error, 'JoinGroup', `group ${this.group}`);
+    const reason =
+      code === API_ERROR.FENCED_INSTANCE_ID
+        ? instanceTaken(this.group, this.settings.groupInstanceId)
+        : told(error, 'JoinGroup', `group ${this.group}`);
     await this.lose(reason.message);
     throw reason;
   }
@@ -287,7 +296,7 @@ export class GroupMembership implements Assignment {
     );
   }
 
-  /** Membership ended: forgets what it owned before anything else, then tells (G2, G3). */
+  /** Membership ended: forgets what it owned before anything else, then tells (G2, G4). */
   private async lose(reason: string): Promise<void> {
     const held = this.owned.length > 0 || this.member.generation >= 0;
     this.member = OUTSIDE;
@@ -297,7 +306,7 @@ export class GroupMembership implements Assignment {
   }
 
   private async sendLeave(memberId: string): Promise<void> {
-    const members = [{ memberId, groupInstanceId: null, reason: 'stopped' }];
+    const members = [{ memberId, groupInstanceId: this.settings.groupInstanceId, reason: 'stopped' }];
     try {
       await this.beatCoordinator.ask(
         API.LEAVE_GROUP,
@@ -318,4 +327,12 @@ export class GroupMembership implements Assignment {
   private trouble(error: unknown): void {
     this.onTrouble(`Group ${this.group}: ${told(error, 'membership', this.topic).message}`);
   }
+}
+
+function instanceTaken(group: string, instanceId: string | null): KafkaError {
+  return new KafkaError(
+    'group-instance-taken',
+    `Another process joined group ${group} as '${instanceId}', which this one was: two processes must not share a name. ` +
+      'Give each its own data directory, or its own --kafka-group-instance-id',
+  );
 }

@@ -17,6 +17,8 @@ export interface Subscription {
 export interface JoinRequest {
   readonly group: string;
   readonly memberId: string;
+  /** The name that a member keeps over restarts (KIP-345); null where it has none. */
+  readonly instanceId: string | null;
   readonly sessionTimeoutMs: number;
   readonly rebalanceTimeoutMs: number;
   readonly subscription: Subscription;
@@ -67,7 +69,7 @@ function version(apiVersion: number, fallback?: Api<JoinRequest, JoinAnswer>): A
         .writeInt32(join.sessionTimeoutMs)
         .writeInt32(join.rebalanceTimeoutMs)
         .writeCompactString(join.memberId)
-        .writeCompactString(null)
+        .writeCompactString(join.instanceId)
         .writeCompactString(PROTOCOL_TYPE)
         .writeUVarInt(2)
         .writeCompactString(PROTOCOL_NAME)
