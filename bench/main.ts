@@ -1,5 +1,6 @@
 /**
- * Owns `npm run bench -- pipeline|reference`: how fast the detector is on real Kafka, and how soon alerts are seen.
+ * Owns `npm run bench -- pipeline|reference|api`: how fast the detector is on real Kafka and how soon alerts are seen;
+ * how soon the analyst API answers.
  * With --json the last line is one JSON object; noise (load, repeats) and the machine go with the figures.
  */
 import { execFileSync } from 'node:child_process';
@@ -13,13 +14,16 @@ import { pipelineJob, referenceJob } from './jobs.js';
 import { type Job, KafkaBench, type Latency, type Throughput } from './kafka-bench.js';
 import { workload } from './workload.js';
 
-const USAGE = `Usage: npm run -s bench -- pipeline|reference [options]
+const USAGE = `Usage: npm run -s bench -- pipeline|reference|formats|api [options]
   pipeline     the detector as it ships
   reference    the reference job (docs/PERFORMANCE.md) on the same core
+  formats      the detector on payments in Avro beside the same in JSON, with a real schema registry
+  api          lists of the analyst API over many alerts, in a fresh Postgres; needs no broker
 Options
   --payments N      payments of the throughput run; default: all of the file
-  --seconds N       length of the paced run; default 30
-  --rate N          payments/s of the paced run; default 2000
+  --seconds N       length of the paced run; default 30, api: 60
+  --rate N          payments/s of the paced run; default 2000, api: 100 requests/s
+  --alerts N        api: alerts stored; default 1000000
   --runs N          throughput runs, the median is reported; default 1
   --partitions N    default 2        --workers N   default 2
   --file FILE       payments; default ../shared/data/payments-labelled.csv.gz, else a simulated card world
@@ -31,8 +35,9 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     payments: { type: 'string', default: '100000000' },
-    seconds: { type: 'string', default: '30' },
-    rate: { type: 'string', default: '2000' },
+    seconds: { type: 'string' },
+    rate: { type: 'string' },
+    alerts: { type: 'string', default: '1000000' },
     runs: { type: 'string', default: '1' },
     partitions: { type: 'string', default: '2' },
     workers: { type: 'string', default: '2' },
@@ -44,9 +49,20 @@ const { values, positionals } = parseArgs({
   },
 });
 const [what] = positionals;
-if (values.help || (what !== 'pipeline' && what !== 'reference')) {
+if (values.help || (what !== 'pipeline' && what !== 'reference' && what !== 'formats' && what !== 'api')) {
   process.stdout.write(`${USAGE}\n`);
   process.exit(values.help ? 0 : 2);
+}
+const seconds = Number(values.seconds ?? (what === 'api' ? 60 : 30));
+const rate = Number(values.rate ?? (what === 'api' ? 100 : 2_000));
+const say = (line: string) => process.stderr.write(`${line}\n`);
+
+if (what === 'api') {
+  const { benchApi, printApiFigures } = await import('./api.js');
+  const directory = mkdtempSync(join(tmpdir(), 'fraud-bench-'));
+  const figures = await benchApi({ alerts: Number(values.alerts), rate, seconds, directory, say });
+  printApiFigures(figures, values.json, commit());
+  process.exit(0);
 }
 
 const { startBroker } = (await import(
@@ -54,14 +70,16 @@ const { startBroker } = (await import(
 )) as typeof import('../scripts/kafka/broker.js');
 const directory = mkdtempSync(join(tmpdir(), 'fraud-bench-'));
 const partitions = Number(values.partitions);
-const say = (line: string) => process.stderr.write(`${line}\n`);
 const broker = await startBroker({ directory: join(directory, 'kafka'), port: 19592, clean: true, heapMb: 1024 });
 // Risks as the model knows them: most merchants near nothing, one in fifty a bad one, so that there are alerts to time.
 const risk = await startMerchantRiskService({ latencyMs: 5, riskOf: benchRisk });
 const bench = await KafkaBench.open(broker.brokers, partitions, directory);
 try {
-  const result = await measure(await makeJob());
-  print(result.throughput, result.latency);
+  if (what === 'formats') await measureFormats();
+  else {
+    const result = await measure(await makeJob());
+    print(result.throughput, result.latency);
+  }
 } finally {
   await bench.close();
   await risk.close();
@@ -69,8 +87,31 @@ try {
   rmSync(directory, { recursive: true, force: true });
 }
 
+async function measureFormats(): Promise<void> {
+  const { benchFormats } = await import('./formats.js');
+  const figures = await benchFormats({
+    bench,
+    parts: jobParts(),
+    riskUrl: risk.url,
+    load: workload(values.file ?? null, 1),
+    payments: Number(values.payments),
+    runs: Number(values.runs),
+    directory,
+    registryPort: 18_085,
+    say,
+  });
+  const { rateShare, cpuShare } = figures;
+  process.stdout.write(
+    `${values.json ? JSON.stringify({ bench: what, ...figures, commit: commit() }) : `Avro runs at ${rateShare} of the rate of JSON, for ${cpuShare} of its CPU`}\n`,
+  );
+}
+
+function jobParts() {
+  return { brokers: broker.brokers, partitions, workers: Number(values.workers) };
+}
+
 async function makeJob(): Promise<Job> {
-  const parts = { brokers: broker.brokers, partitions, workers: Number(values.workers) };
+  const parts = jobParts();
   if (what === 'pipeline') return pipelineJob(parts, risk.url);
   return referenceJob(parts, values.model ?? makeReferenceModel(), Number(values.threshold));
 }
@@ -88,8 +129,8 @@ async function measure(job: Job): Promise<{ throughput: Throughput; latency: Lat
     runs.push(measured);
   }
   runs.sort((a, b) => a.paymentsPerSecond - b.paymentsPerSecond);
-  say(`${job.name}: latency at ${values.rate} payments/s for ${values.seconds} s`);
-  const latency = await bench.latency(job, load, Number(values.rate), Number(values.seconds));
+  say(`${job.name}: latency at ${rate} payments/s for ${seconds} s`);
+  const latency = await bench.latency(job, load, rate, seconds);
   return { throughput: runs[Math.floor(runs.length / 2)], latency };
 }
 

@@ -36,10 +36,12 @@ export class CreateWrites1763856000000 implements MigrationInterface {
         value    text,
         at       timestamptz(3) NOT NULL
       )`);
-    // The last sequence given out: the outbox is emptied behind the relay, its numbers go on.
+    // The last sequence given out: the outbox is emptied behind the relay, its numbers go on. The log remembers how far
+    // it got by outbox_id, so that the low numbers of a new database are not taken for ones that were relayed.
     await queryRunner.query(`
       CREATE TABLE outbox_sequence (
         only_row      boolean PRIMARY KEY DEFAULT true CHECK (only_row),
+        outbox_id     uuid NOT NULL DEFAULT gen_random_uuid(),
         last_sequence bigint NOT NULL
       )`);
     await queryRunner.query('INSERT INTO outbox_sequence (last_sequence) VALUES (0)');

@@ -25,7 +25,7 @@ export type CardStep = KeyedStep<PaymentBatch, typeof cardState.fields>;
 
 /** The detector's keyed steps in their order; expired card tests are told to nobody. */
 export const CARD_STEPS: readonly CardStep[] = [
-  cardPatterns(DEFAULT_PATTERN_PARAMETERS, { onExpired: () => {} }),
+  cardPatterns(() => DEFAULT_PATTERN_PARAMETERS, { onExpired: () => {} }),
   cardFeatures,
   rememberPayment,
 ];

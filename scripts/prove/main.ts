@@ -1,9 +1,10 @@
 /**
  * Owns `npm run prove`: the proof that alerts are exactly once, on a real broker with real processes of the service.
  *
+ *   npm run prove -- rules [--changes N] [--kills N] [--rate N] [--seed S] [--keep]
  *   npm run prove -- --quick [--payments N] [--seed S] [--file PATH] [--runs a,b] [--keep]
  *
- * Runs, each from scratch on topics of its own, each compared with the same plain reference:
+ * `rules` changes rules through the API under load, see `rules/proof.ts`. Else: runs, each from scratch on topics of its own, each compared with the same plain reference:
  *   undisturbed   one service
  *   kills         one service with little memory, killed by kill -9 at random moments and started again, once
  *                 without its disk
@@ -18,6 +19,7 @@ import { type LoadedInput, loadAmongAborted, loadPlain } from './load.js';
 import { labelledPaymentsFile } from './project.js';
 import type { Reference } from './reference.js';
 import { table, tellInput, tellReference } from './report.js';
+import { proveRules, type RulesProofOptions } from './rules/proof.js';
 import { type RunPlan, type RunResult, referenceFor, runAndCompare } from './runs.js';
 import { type Surroundings, setUp } from './setting-up.js';
 
@@ -155,13 +157,36 @@ async function prove(options: Options): Promise<boolean> {
   return wrong.length === 0;
 }
 
+function readRulesOptions(argv: readonly string[]): RulesProofOptions {
+  const { values } = parseArgs({
+    args: [...argv],
+    options: {
+      changes: { type: 'string' },
+      kills: { type: 'string' },
+      rate: { type: 'string' },
+      seed: { type: 'string' },
+      keep: { type: 'boolean', default: false },
+    },
+  });
+  return {
+    changes: wholeNumber('changes', values.changes, 20, 1),
+    kills: wholeNumber('kills', values.kills, 3, 0),
+    paymentsPerSecond: wholeNumber('rate', values.rate, 5_000, 1),
+    seed: wholeNumber('seed', values.seed, Date.now() % 1_000_000, 0),
+    keep: values.keep,
+  };
+}
+
 const isParseError = (error: unknown) =>
   error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS');
 
 // What runs still goes with this process; see `service.ts` and the broker's own.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
 try {
-  process.exitCode = (await prove(readOptions(process.argv.slice(2)))) ? 0 : 1;
+  const argv = process.argv.slice(2);
+  const isRight =
+    argv[0] === 'rules' ? await proveRules(readRulesOptions(argv.slice(1)), say) : await prove(readOptions(argv));
+  process.exitCode = isRight ? 0 : 1;
 } catch (error) {
   const isUsage = error instanceof UsageError || isParseError(error);
   process.stderr.write(`prove: ${error instanceof Error ? (isUsage ? error.message : error.stack) : String(error)}\n`);

@@ -35,12 +35,12 @@ export async function readTopic(backend: LogBackend, topic: string): Promise<rea
 }
 
 async function readTo(reader: PartitionReader, end: number, take: (record: ReadRecord) => void): Promise<void> {
-  const batch = new RecordBatch(READ_RECORDS, { withHeaders: true });
+  const batch = new RecordBatch(READ_RECORDS);
   const deadline = Date.now() + READ_MS;
   while (reader.position < end) {
     const count = reader.read(batch);
     for (let index = 0; index < count; index++) {
-      take({ key: copy(batch.key(index)), value: copy(batch.value(index)), headers: batch.headers?.[index] ?? [] });
+      take({ key: copy(batch.key(index)), value: copy(batch.value(index)), headers: batch.headers(index) });
     }
     if (count > 0) continue;
     if (Date.now() > deadline) {

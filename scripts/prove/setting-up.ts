@@ -37,7 +37,7 @@ export interface Surroundings {
   /** Makes an empty topic for input and tells its full name. */
   inputTopic(name: string): Promise<string>;
   /** Makes the topics of a run that reads `inputTopic`. */
-  place(name: string, inputTopic: string, flags?: readonly string[]): Promise<RunPlace>;
+  place(name: string, inputTopic: string, flags?: readonly string[], roles?: string): Promise<RunPlace>;
   /** A file or folder of the working directory. */
   path(...parts: readonly string[]): string;
   close(): Promise<void>;
@@ -133,13 +133,13 @@ class OpenSurroundings implements Surroundings {
     return topic;
   }
 
-  async place(name: string, inputTopic: string, flags: readonly string[] = []): Promise<RunPlace> {
+  async place(name: string, inputTopic: string, flags: readonly string[] = [], roles = 'detector'): Promise<RunPlace> {
     const pipeline = `${this.prefix}-${name}`;
     const topic = (kind: string) => `${this.prefix}.${name}.${kind}`;
     const all = [
-      '--roles=detector',
+      `--roles=${roles}`,
       '--no-demo',
-      '--port=0',
+      ...(flags.some((flag) => flag.startsWith('--port=')) ? [] : ['--port=0']),
       `--kafka=${this.brokers.join(',')}`,
       `--pipeline-name=${pipeline}`,
       `--topics-payments=${inputTopic}`,
@@ -147,6 +147,10 @@ class OpenSurroundings implements Surroundings {
       `--topics-dead-letters=${topic('dead-letters')}`,
       `--topics-state-log=${topic('state')}`,
       `--topics-risk-table=${topic('risk-table')}`,
+      `--topics-rules=${topic('rules')}`,
+      `--topics-rollouts=${topic('rule-rollouts')}`,
+      `--topics-labels=${topic('labels')}`,
+      `--topics-outbox-log=${topic('outbox-log')}`,
       `--merchant-risk-url=${this.risk.url}`,
       // A lookup that a busy machine holds up must not be answered by a fallback: results would differ by chance.
       '--merchant-risk-timeout-ms=60000',

@@ -21,6 +21,7 @@ const CHECKS: readonly { readonly name: string; readonly command: readonly strin
   { name: 'types', command: ['tsc', '-p', '.'] },
   { name: 'layers', command: ['depcruise', '--config', '.dependency-cruiser.cjs', 'src'] },
   { name: 'words', command: ['node', 'scripts/checks/repo-words.ts'] },
+  { name: 'schemas', command: ['node', 'scripts/checks/schema-compatibility.ts'] },
   { name: 'unused', command: ['knip', '--no-progress'] },
 ];
 

@@ -10,32 +10,40 @@ import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fa
 import type { FastifyInstance, FastifyServerOptions } from 'fastify';
 import { StreamError } from '../stream/errors.js';
 import { AccessGuard } from './access/access-guard.js';
-import { AlertsController } from './analyst/alerts.controller.js';
-import { serveDocs } from './docs/docs-page.js';
+import { ACCESS_PARTS } from './access/access-parts.js';
+import { accessControllers } from './access/controllers.js';
+import { openDoor, type RouteAccess } from './access/door.js';
+import { RiskTableController } from './admin/risk-table.controller.js';
+import { takeUploads } from './admin/risk-table-body.js';
+import { ruleRoutes } from './admin/rules-routes.js';
+import { alertRoutes } from './analyst/alert-routes.js';
+import { BODY_LIMIT_BYTES, obeyBodyLimits } from './body-limit.js';
+import { DEFAULT_TOPICS, makeAsyncApiDocument } from './docs/asyncapi.js';
+import { serveDocs, serveEventDocs } from './docs/docs-page.js';
 import { makeOpenApiDocument } from './docs/openapi.js';
 import { ProblemFilter, sendProblem, toProblem } from './http-errors.js';
 import { HealthController } from './operations/health.controller.js';
 import { METRIC_REGISTRY, METRIC_SET, MetricsController } from './operations/metrics.controller.js';
 import { type MetricSet, makeMetrics } from './operations/metrics.js';
 import { PipelineController } from './operations/pipeline.controller.js';
-import { ALERT_READER, API_PARTS, type ApiParts } from './parts.js';
+import { API_PARTS, type ApiParts, RISK_ROWS } from './parts.js';
 import { addSecurityHeaders, setSecurityHeaders } from './security-headers.js';
 import { validationPipe } from './validation.js';
 
 export type { ApiParts } from './parts.js';
 
-/** No route takes a body yet; what comes is refused beyond this. */
-const BODY_LIMIT_BYTES = 64 * 1024;
 const REQUEST_TIMEOUT_MS = 15_000;
 const KEEP_ALIVE_MS = 10_000;
-/** Longest path parameter; an alert's id has 32. */
-const PARAMETER_LIMIT = 128;
+/** Longest path parameter as it is sent: a merchant's id has up to 64 bytes, each of them three characters when escaped. */
+const PARAMETER_LIMIT = 192;
 
 export interface Api {
   /** Returns the address, as `http://127.0.0.1:3000`. Errors: code `port-in-use` or `port-refused`. */
   listen(host: string, port: number): Promise<string>;
   close(): Promise<void>;
   readonly app: NestFastifyApplication;
+  /** Every route, and whom it is for. */
+  readonly routes: readonly RouteAccess[];
 }
 
 @Module({})
@@ -44,18 +52,26 @@ class ApiModule {}
 /** Builds the API; nothing listens yet. */
 export async function createApi(parts: ApiParts): Promise<Api> {
   const { registry, metrics } = makeMetrics();
+  const alerts = alertRoutes(parts);
+  const rules = ruleRoutes(parts);
   const adapter = new FastifyAdapter(serverOptions(parts));
   const module = {
     module: ApiModule,
     controllers: [
-      ...(parts.alerts === null ? [] : [AlertsController]),
+      ...alerts.controllers,
+      ...rules.controllers,
+      ...(parts.riskRows === undefined ? [] : [RiskTableController]),
+      ...accessControllers(parts.access),
       PipelineController,
       HealthController,
       MetricsController,
     ],
     providers: [
       { provide: API_PARTS, useValue: parts },
-      { provide: ALERT_READER, useValue: parts.alerts },
+      { provide: ACCESS_PARTS, useValue: parts.access ?? null },
+      ...alerts.providers,
+      ...rules.providers,
+      { provide: RISK_ROWS, useValue: parts.riskRows },
       { provide: METRIC_SET, useValue: metrics },
       { provide: METRIC_REGISTRY, useValue: registry },
     ],
@@ -67,10 +83,18 @@ export async function createApi(parts: ApiParts): Promise<Api> {
   const fastify = adapter.getInstance() as unknown as FastifyInstance;
   addSecurityHeaders(fastify);
   addRequestMetrics(fastify, metrics);
+  obeyBodyLimits(fastify);
+  takeUploads(fastify);
+  const routes = await openDoor(fastify, parts);
   serveDocs(fastify, JSON.stringify(makeOpenApiDocument(app, parts.version)));
+  serveEventDocs(fastify, makeAsyncApiDocument(parts.version, parts.topics ?? DEFAULT_TOPICS));
   await app.init();
   await fastify.ready();
-  return { app, listen: (host, port) => listen(app, host, port), close: () => app.close() };
+  const close = async () => {
+    await alerts.close();
+    await app.close();
+  };
+  return { app, routes, listen: (host, port) => listen(app, host, port), close };
 }
 
 function serverOptions(parts: ApiParts): FastifyServerOptions {
@@ -79,6 +103,7 @@ function serverOptions(parts: ApiParts): FastifyServerOptions {
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
     routerOptions: { maxParamLength: PARAMETER_LIMIT },
+    ...((parts.trustedProxies?.length ?? 0) > 0 ? { trustProxy: [...(parts.trustedProxies ?? [])] } : {}),
     forceCloseConnections: true,
     return503OnClosing: true,
     // Ids that callers send are not taken over: they could forge entries of the log.

@@ -6,7 +6,10 @@
 import { type ArgumentsHost, Catch, type ExceptionFilter, HttpException } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { z } from 'zod';
+import { UploadRefusedError } from '../fraud/enrichment/risk-rows-upload.js';
+import { RuleInvalidError } from '../fraud/rules/rule-problems.js';
 import { StreamError } from '../stream/errors.js';
+import { ruleProblemSchema, viewRuleProblem } from './admin/rules-problem-view.js';
 import type { ApiParts } from './parts.js';
 
 export const PROBLEM_TYPE = 'application/problem+json';
@@ -22,7 +25,13 @@ export const problemSchema = z
     parameters: z
       .exactOptional(z.array(z.object({ name: z.string(), message: z.string() })))
       .meta({ description: 'Parameters that are wrong' }),
+    retryAfterS: z.exactOptional(z.int()).meta({ description: 'Seconds to wait, as in the header Retry-After' }),
     reasons: z.exactOptional(z.array(z.string())).meta({ description: 'Why the process is not ready' }),
+    faults: z
+      .exactOptional(z.array(z.object({ line: z.int().min(1), field: z.string().nullable(), message: z.string() })))
+      .meta({ description: 'The first faults of an upload, by line' }),
+    problems: z.exactOptional(z.array(ruleProblemSchema)).meta({ description: 'What is wrong with a rule' }),
+    faultCount: z.exactOptional(z.int().min(1)).meta({ description: 'All faults of an upload' }),
   })
   .meta({ id: 'Problem', description: 'Problem details (RFC 9457)' });
 
@@ -33,12 +42,6 @@ export class RequestInvalidError extends StreamError {
   constructor(readonly parameters: readonly { readonly name: string; readonly message: string }[]) {
     const named = parameters.map(({ name, message }) => `${name}: ${message}`).join('; ');
     super('request-invalid', `The request has wrong parameters: ${named}`);
-  }
-}
-
-export class AlertNotFoundError extends StreamError {
-  constructor(alertId: string) {
-    super('alert-not-found', `No alert has the id '${alertId.slice(0, 64)}'.`);
   }
 }
 
@@ -57,8 +60,39 @@ const RESPONSES: Readonly<Record<string, { readonly status: number; readonly tit
   'credentials-expired': { status: 401, title: 'Credentials have expired' },
   'permission-denied': { status: 403, title: 'Not allowed' },
   'idempotency-key-reused': { status: 422, title: 'Idempotency key used before' },
+  'rate-limited': { status: 429, title: 'Too many requests' },
+  'sign-in-throttled': { status: 429, title: 'Too many failed tries' },
+  'sign-in-busy': { status: 503, title: 'Too many people sign in' },
+  'user-not-found': { status: 404, title: 'No such user' },
+  'user-exists': { status: 409, title: 'The name is taken' },
+  'own-access': { status: 409, title: 'You would lock yourself out' },
+  'api-key-not-found': { status: 404, title: 'No such API key' },
   'issuer-unavailable': { status: 503, title: 'The identity provider does not answer' },
   'alert-not-found': { status: 404, title: 'No such alert' },
+  'alert-closed': { status: 409, title: 'The alert is closed' },
+  'alert-not-closed': { status: 409, title: 'The alert is not closed' },
+  'disposition-unchanged': { status: 409, title: 'Closed so already' },
+  'statistics-too-large': { status: 422, title: 'Too many counts' },
+  'too-many-streams': { status: 503, title: 'Too many streams' },
+  'too-many-exports': { status: 503, title: 'Too many exports' },
+  'precondition-required': { status: 428, title: 'If-Match is missing' },
+  'precondition-failed': { status: 412, title: 'Changed meanwhile' },
+  'rule-not-found': { status: 404, title: 'No such rule' },
+  'rule-version-not-found': { status: 404, title: 'No such version' },
+  'rule-set-not-found': { status: 404, title: 'No such rule set' },
+  'rule-exists': { status: 409, title: 'The id is taken' },
+  'rule-invalid': { status: 422, title: 'The rule has problems' },
+  'rule-not-running': { status: 409, title: 'The rule does not run' },
+  'rule-set-full': { status: 409, title: 'Too many rules run' },
+  'rule-set-too-large': { status: 409, title: 'The rule set is too large' },
+  'rule-book-full': { status: 409, title: 'Too many rules' },
+  'rule-book-empty': { status: 503, title: 'No rule set yet' },
+  'model-unavailable': { status: 503, title: 'The model cannot be used' },
+  'trial-busy': { status: 503, title: 'Too many trials' },
+  'four-eyes': { status: 403, title: 'Somebody else must approve' },
+  'risk-row-not-found': { status: 404, title: 'No such row' },
+  'risk-table-full': { status: 409, title: 'The risk table is full' },
+  'upload-refused': { status: 422, title: 'The upload has faults' },
   'database-unavailable': { status: 503, title: 'The database does not answer' },
   'not-ready': { status: 503, title: 'Not ready' },
 };
@@ -79,8 +113,14 @@ function describe(error: unknown): Omit<Problem, 'type' | 'instance'> | null {
     const { code, message: detail } = error;
     const response = RESPONSES[code];
     if (response === undefined) return null;
-    const problem = { ...response, code, detail };
+    const wait =
+      'retryAfterS' in error && typeof error.retryAfterS === 'number' ? { retryAfterS: error.retryAfterS } : {};
+    const problem = { ...response, code, detail, ...wait };
     if (error instanceof RequestInvalidError) return { ...problem, parameters: [...error.parameters] };
+    if (error instanceof RuleInvalidError) return { ...problem, problems: error.problems.map(viewRuleProblem) };
+    if (error instanceof UploadRefusedError) {
+      return { ...problem, faults: [...error.faults], faultCount: error.faultCount };
+    }
     if (error instanceof NotReadyError) return { ...problem, reasons: [...error.reasons] };
     return problem;
   }
@@ -122,6 +162,7 @@ export function toProblem(
 
 /** Sends a problem. */
 export function sendProblem(reply: FastifyReply, problem: Problem): void {
+  if (problem.retryAfterS !== undefined) reply.header('retry-after', String(problem.retryAfterS));
   if (problem.status === 401) reply.header('www-authenticate', 'Bearer realm="fraud-detection"');
   // Bytes, as Fastify would add a charset to text, which this media type does not have.
   void reply

@@ -1,4 +1,4 @@
-/** Owns the headers that every answer carries. The docs page alone may run its own script and styles. */
+/** Owns the headers that every answer carries. The docs pages alone may run their own script and styles. */
 import type { FastifyInstance, FastifyReply } from 'fastify';
 
 const HEADERS = {
@@ -10,6 +10,7 @@ const HEADERS = {
 } as const;
 
 const NOTHING = "default-src 'none'; frame-ancestors 'none'";
+const DOCS_PAGES = ['/docs', '/docs/events'];
 const DOCS_PAGE =
   "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; " +
   "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -21,5 +22,5 @@ export function addSecurityHeaders(fastify: FastifyInstance): void {
 /** For answers that no hook sees: those to addresses that can't be read. */
 export function setSecurityHeaders(reply: FastifyReply, url: string): void {
   reply.headers(HEADERS);
-  reply.header('content-security-policy', url.split('?')[0] === '/docs' ? DOCS_PAGE : NOTHING);
+  reply.header('content-security-policy', DOCS_PAGES.includes(url.split('?')[0]) ? DOCS_PAGE : NOTHING);
 }

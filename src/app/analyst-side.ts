@@ -3,21 +3,29 @@
  * alerts into it, and the API. Neighbours: `run.ts` starts it; the detector is only looked at, for its status.
  */
 import { join } from 'node:path';
+import { PostgresAlertFeed } from '../adapters/postgres/alert-feed.js';
 import { PostgresAlertProjection } from '../adapters/postgres/alert-projection.js';
 import { PostgresAlertRepository } from '../adapters/postgres/alert-repository.js';
+import { PostgresAlertStatistics } from '../adapters/postgres/alert-statistics.js';
+import { PostgresAlertWork } from '../adapters/postgres/alert-work.js';
 import { type Database, openDatabase } from '../adapters/postgres/database.js';
 import { startEmbeddedPostgres } from '../adapters/postgres/embedded-postgres.js';
+import { PostgresWrites } from '../adapters/postgres/writes.js';
 import { createApi } from '../api/api.js';
-import { CredentialsRefusedError } from '../fraud/access/authenticator.js';
+import type { AlertParts, ApiParts } from '../api/parts.js';
 import { Projector } from '../fraud/cases/projector.js';
 import { PIPELINE_VERSION } from '../fraud/pipeline.js';
 import type { StreamError } from '../stream/errors.js';
 import type { LogBackend, TopicAdmin } from '../stream/ports.js';
 import { systemClock } from '../stream/runtime/system-clock.js';
+import { startAccess } from './access.js';
 import type { Closers } from './closers.js';
 import type { Configuration } from './configuration/index.js';
 import type { Detector } from './detector.js';
 import { RecentAlerts } from './recent-alerts.js';
+import { startRelay } from './relay.js';
+import { openRiskRows } from './risk-rows.js';
+import { startRuleAdmin } from './rule-admin.js';
 import type { StatusFeed, Terminal } from './terminal/index.js';
 import { VERSION } from './version.js';
 
@@ -119,17 +127,17 @@ async function startApi(
   const { configuration, closers, terminal, say } = parts;
   const { roles, http } = configuration;
   const step = terminal.progress('API');
+  const access = await startAccess({ configuration, database, say, note: (line) => terminal.note(line) });
+  const changing = database !== null && roles.includes('api') ? await changingParts(parts, database) : {};
   const api = await createApi({
     version: VERSION,
-    alerts: database !== null && roles.includes('api') ? new PostgresAlertRepository(database.dataSource) : null,
+    ...changing,
+    topics: configuration.topics,
+    alerts: database !== null && roles.includes('api') ? alertParts(parts, database) : null,
     database,
     pipeline: roles.includes('detector') ? { status: () => parts.detector()?.status() ?? null } : null,
     projector,
-    authenticator: {
-      authenticate: async () => {
-        throw new CredentialsRefusedError('credentials-invalid', 'No credentials are accepted yet.');
-      },
-    },
+    ...access,
     clock: systemClock,
     onUnexpected: (error, { method, path, id }) =>
       say(
@@ -141,6 +149,29 @@ async function startApi(
   const address = await api.listen(http.host, http.port);
   step.done(address);
   return address;
+}
+
+function alertParts({ configuration }: AnalystSideParts, { dataSource }: Database): AlertParts {
+  return {
+    reader: new PostgresAlertRepository(dataSource),
+    work: new PostgresAlertWork(new PostgresWrites(dataSource, systemClock), configuration.topics.labels),
+    feed: new PostgresAlertFeed(dataSource, systemClock),
+    statistics: new PostgresAlertStatistics(dataSource),
+  };
+}
+
+/** What publishes changes made through the API, and what is changed so. */
+async function changingParts(
+  parts: AnalystSideParts,
+  database: Database,
+): Promise<Pick<ApiParts, 'rules' | 'riskRows' | 'relay'>> {
+  const { dataSource } = database;
+  const writes = new PostgresWrites(dataSource, systemClock);
+  return {
+    riskRows: await openRiskRows({ ...parts, database, writes }),
+    relay: startRelay(parts, database),
+    rules: await startRuleAdmin({ ...parts, database, writes }),
+  };
 }
 
 function notDetecting({ configuration, backend }: AnalystSideParts) {

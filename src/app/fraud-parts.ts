@@ -2,7 +2,6 @@
  * Owns turning the configuration into the parts of the fraud pipeline. Runs in every worker thread, which then has its
  * own model session, lookup cache and connections. Neighbours: `worker-entry.ts`, and the proof's plain reference.
  */
-import { readFile } from 'node:fs/promises';
 import { httpMerchantRisk } from '../adapters/merchant-risk-http/http-merchant-risk.js';
 import { openOnnxScorer } from '../adapters/onnx/onnx-scorer.js';
 import { merchantRisk } from '../fraud/enrichment/merchant-risk.js';
@@ -10,13 +9,13 @@ import { riskFromTable } from '../fraud/enrichment/risk-from-table.js';
 import { riskTable } from '../fraud/enrichment/risk-table.js';
 import { CARD_FEATURES } from '../fraud/features/feature-list.js';
 import { tokeniseCard } from '../fraud/payments/card-token.js';
-import { jsonPayments } from '../fraud/payments/decode-json.js';
+import { paymentSource } from '../fraud/payments/payment-source.js';
 import { type FraudPipeline, fraudPipeline } from '../fraud/pipeline.js';
-import { builtInRules } from '../fraud/rules/built-in-rules.js';
-import { compileRules } from '../fraud/rules/compile-rules.js';
+import { liveRules } from '../fraud/rules/live-rules.js';
 import { alertModel } from '../fraud/scoring/alert-model.js';
-import { StreamError } from '../stream/errors.js';
 import type { Configuration } from './configuration/index.js';
+import { initialRules } from './initial-rules.js';
+import { openPaymentDecoder } from './schema-registry.js';
 import { SHIPPED_MODEL } from './version.js';
 
 export interface OpenedFraudPipeline {
@@ -24,35 +23,46 @@ export interface OpenedFraudPipeline {
   close(): Promise<void>;
 }
 
-/** Errors: model-mismatch, model-corrupt, rule-set-invalid, weak-secret, rules-unreadable. */
-export async function openFraudPipeline(configuration: Configuration): Promise<OpenedFraudPipeline> {
-  const { topics, pipeline, deadLetters, patterns, watermark } = configuration;
+/** Errors: model-mismatch, model-corrupt, rule-set-invalid, weak-secret, rules-unreadable, registry-unreadable. `warn` tells operators. */
+export async function openFraudPipeline(
+  configuration: Configuration,
+  warn: (message: string) => void = () => {},
+): Promise<OpenedFraudPipeline> {
+  const { topics, pipeline, deadLetters, watermark } = configuration;
   const featureNames = CARD_FEATURES.map(({ name }) => name);
   const scorer = await openOnnxScorer(configuration.model.directory ?? SHIPPED_MODEL);
-  const rules = await openRules(configuration.rules.file, featureNames);
+  const initial = await initialRules(configuration);
   const table = riskTable({ topic: topics.riskTable });
   const enrichment = enrichmentOf(configuration, table);
   const secret = configuration.cardToken.secret;
+  const format = openPaymentDecoder(configuration, secret === undefined ? undefined : tokeniseCard(secret), warn);
+  const payments = paymentSource({
+    topic: topics.payments,
+    featureCount: featureNames.length,
+    decoder: format.decoder,
+  });
   return {
     pipeline: fraudPipeline({
       name: pipeline.name,
-      payments: jsonPayments({
-        topic: topics.payments,
-        featureCount: featureNames.length,
-        ...(secret === undefined ? {} : { tokenise: tokeniseCard(secret) }),
-      }),
+      payments,
       outOfOrdernessMs: watermark.outOfOrdernessMs,
       merchantRisk: enrichment.step,
       riskTable: table,
-      patterns,
       scorer,
       model: alertModel(scorer.model),
-      rules: () => rules,
+      rules: liveRules({
+        topic: topics.rules,
+        rolloutsTopic: topics.rollouts,
+        initial,
+        featureNames,
+        parse: (bytes) => payments.decoder.parse(bytes),
+      }),
       alertsTopic: topics.alerts,
       deadLettersTopic: topics.deadLetters,
       deadLetterLimits: deadLetters,
     }),
     close: async () => {
+      await format.close();
       await enrichment.close();
       await scorer.close();
     },
@@ -70,21 +80,4 @@ function enrichmentOf({ merchantRisk: settings }: Configuration, table: ReturnTy
     breaker: settings.breaker,
   });
   return { step, close: () => lookup.close() };
-}
-
-/** Errors name the file. */
-async function openRules(file: string | undefined, featureNames: readonly string[]) {
-  if (file === undefined) return compileRules(builtInRules, { featureNames });
-  try {
-    return compileRules(JSON.parse(await readFile(file, 'utf8')) as unknown, { featureNames });
-  } catch (cause) {
-    if (cause instanceof StreamError)
-      throw new StreamError(cause.code, `rules file ${file}: ${cause.message}`, { cause });
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new StreamError(
-      'rules-unreadable',
-      `the rules file ${file} cannot be read: ${reason}. Give a JSON file that this user may read, or none for the built-in rules.`,
-      { cause },
-    );
-  }
 }

@@ -1,22 +1,53 @@
 /** Owns secrets made at the first start: kept in the data directory, readable by the owner alone. */
-import { randomBytes } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Configuration } from './configuration/index.js';
 
 const FILE = 'secrets/card-token';
+const TOKEN_KEY_FILE = 'secrets/token-key.pem';
+const DEMO_FILE = 'secrets/demo-users';
 
 /** The configuration with a card-token secret: the configured one, else the one in the data directory, else a new one there. */
 export async function withCardTokenSecret(configuration: Configuration): Promise<Configuration> {
   if (configuration.cardToken.secret !== undefined) return configuration;
-  const file = join(configuration.dataDir, FILE);
-  let secret: string;
+  const { text } = await keptOrMade(join(configuration.dataDir, FILE), () => randomBytes(32).toString('hex'));
+  return { ...configuration, cardToken: { ...configuration.cardToken, secret: text } };
+}
+
+/** The key with which tokens are signed here (P-256, PKCS #8 as PEM). Lost, everybody signs in anew. */
+export async function tokenKey(dataDir: string): Promise<string> {
+  const make = () =>
+    generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  return (await keptOrMade(join(dataDir, TOKEN_KEY_FILE), make)).text;
+}
+
+export interface DemoPasswords {
+  readonly file: string;
+  /** By username. */
+  readonly passwords: ReadonlyMap<string, string>;
+  /** False where an earlier start made them. */
+  readonly made: boolean;
+}
+
+/** Passwords of the demo's users, one `name password` a line. Made before the users: a start cut short makes no others. */
+export async function demoPasswords(dataDir: string, usernames: readonly string[]): Promise<DemoPasswords> {
+  const file = join(dataDir, DEMO_FILE);
+  const make = () => usernames.map((name) => `${name} ${randomBytes(12).toString('base64url')}`).join('\n');
+  const { text, made } = await keptOrMade(file, make);
+  const lines = text.split('\n').map((line) => line.split(' '));
+  return { file, passwords: new Map(lines.map(([name, password = '']) => [name, password])), made };
+}
+
+/** The file's text, trimmed; where there is none, what `make` gives, kept there from then on. Appears whole or not at all. */
+async function keptOrMade(file: string, make: () => string): Promise<{ text: string; made: boolean }> {
   try {
-    secret = (await readFile(file, 'utf8')).trim();
+    return { text: (await readFile(file, 'utf8')).trim(), made: false };
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    secret = randomBytes(32).toString('hex');
-    await writeFile(file, `${secret}\n`, { mode: 0o600, flag: 'wx' });
   }
-  return { ...configuration, cardToken: { ...configuration.cardToken, secret } };
+  const text = make().trim();
+  await writeFile(`${file}.new`, `${text}\n`, { mode: 0o600, flush: true });
+  await rename(`${file}.new`, file);
+  return { text, made: true };
 }

@@ -28,7 +28,7 @@ const port = parentPort;
 const warn = (message: string): void => port.postMessage({ type: 'say', level: 'warn', message } satisfies FromWorker);
 
 const backend = await openBackend(data.configuration, warn);
-const fraud = await openFraudPipeline(data.configuration);
+const fraud = await openFraudPipeline(data.configuration, warn);
 const openStore = rocksDbStateStore(ROCKSDB_OPTIONS);
 const snapshots = directorySnapshotStore({ directory: data.snapshotDirectory });
 const options = taskOptions(data.configuration, data.stateDirectory);

@@ -6,7 +6,7 @@
 import { StreamError } from '../stream/errors.js';
 import { DEAD_LETTER_HEADERS, joinParts } from '../stream/pipeline/dead-letters.js';
 import type { LogBackend, PartitionReader } from '../stream/ports.js';
-import { RecordBatch, type RecordHeader } from '../stream/records.js';
+import { RecordBatch } from '../stream/records.js';
 
 /** One dead letter as it lies in its topic. */
 export interface DeadLetter {
@@ -42,7 +42,7 @@ export async function* readDeadLetters(
   const reader = await backend.openReader({ topic, partition, from });
   try {
     const end = await reader.endOffset();
-    const batch = new RecordBatch(BATCH_RECORDS, { withHeaders: true });
+    const batch = new RecordBatch(BATCH_RECORDS);
     const assembly = new Assembly();
     while (reader.position < end && !signal.aborted) {
       await moveOn(reader, batch);
@@ -92,7 +92,7 @@ async function moveOn(reader: PartitionReader, batch: RecordBatch): Promise<void
 }
 
 function headersAt(batch: RecordBatch, index: number): ReadonlyMap<string, string> {
-  return new Map((batch.headers?.[index] ?? []).map(([name, value]: RecordHeader) => [name, value.toString()]));
+  return new Map(batch.headers(index).map(([name, value]) => [name, value.toString()]));
 }
 
 function deadLetterAt(batch: RecordBatch, index: number, partition: number): DeadLetter {

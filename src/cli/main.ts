@@ -4,13 +4,14 @@
  * hands in the real process.
  */
 import { didYouMean, wrap } from '../app/configuration/index.js';
+import { auditCommand } from './audit.js';
 import { type Command, parseInvocation, type Surroundings, UsageError } from './command.js';
 import { deadLettersCommand } from './dead-letters.js';
 import { feedCommand } from './feed.js';
 import { startCommand } from './start.js';
 import { topicsCommand } from './topics.js';
 
-const COMMANDS: readonly Command[] = [startCommand, feedCommand, topicsCommand, deadLettersCommand];
+const COMMANDS: readonly Command[] = [startCommand, feedCommand, topicsCommand, deadLettersCommand, auditCommand];
 
 /** Runs one command line (without program names). Resolves to the exit code; never rejects. */
 export async function runCommandLine(

@@ -3,7 +3,7 @@
  * file; the stream core (`src/stream`) runs it, with state, epochs and recovery, and knows nothing of payments.
  *
  *   payments.raw ─► decode ─► merchant's risk ─► per card: patterns, features, memory ─► model ─► rules ─► fraud.alerts
- *        └ unreadable ─► payments.dead-letters        (risk table: broadcast)
+ *        └ unreadable ─► payments.dead-letters        (risk table, rule sets: broadcast)
  */
 import { boundedOutOfOrderness, pipeline } from '../stream/pipeline/define.js';
 import type { DeadLetterLimits, EnrichStep, PipelineDefinition } from '../stream/pipeline/pipeline.js';
@@ -14,10 +14,9 @@ import { cardState } from './cards/state.js';
 import type { RiskTableStep } from './enrichment/risk-table.js';
 import { cardFeatures } from './features/card-features.js';
 import { cardPatterns, type OnExpired } from './patterns/card-patterns.js';
-import type { PatternParameters } from './patterns/pattern-parameters.js';
 import type { PaymentBatch } from './payments/payment-batch.js';
 import type { PaymentSource } from './payments/payment-source.js';
-import type { CompiledRuleSet } from './rules/compile-rules.js';
+import type { LiveRulesStep } from './rules/live-rules.js';
 import type { Scorer } from './scoring/scorer.js';
 import { score } from './scoring/scoring-step.js';
 
@@ -31,10 +30,10 @@ export interface FraudParts {
   readonly outOfOrdernessMs: number;
   readonly merchantRisk: EnrichStep<PaymentBatch>;
   readonly riskTable: RiskTableStep;
-  readonly patterns: PatternParameters;
   readonly scorer: Scorer;
   readonly model: AlertModel;
-  rules(): CompiledRuleSet;
+  /** With the patterns' parameters. */
+  readonly rules: LiveRulesStep;
   readonly alertsTopic: string;
   readonly deadLettersTopic: string;
   readonly deadLetterLimits: DeadLetterLimits;
@@ -57,8 +56,9 @@ export function fraudPipeline(parts: FraudParts): FraudPipeline {
     .source(parts.payments, { watermark: boundedOutOfOrderness({ ms: parts.outOfOrdernessMs }) })
     .enrich(parts.merchantRisk)
     .join(parts.riskTable)
+    .join(parts.rules)
     .keyBy(cardState)
-    .each(cardPatterns(parts.patterns, { onExpired: onUnfinishedCardTesting }))
+    .each(cardPatterns(parts.rules.patternsOf, { onExpired: onUnfinishedCardTesting }))
     .each(cardFeatures)
     .each(rememberPayment)
     .perBatch(score(parts.scorer))

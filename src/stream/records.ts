@@ -3,6 +3,7 @@
  * (structure of arrays over one buffer, no object per record) and an {@link OutputRecord} on the way out.
  * Neighbours: readers fill a batch (`ports.ts`), sources decode it (`pipeline/`), epoch logs write outputs.
  */
+import { CorruptDataError } from './errors.js';
 
 /**
  * Up to `capacity` records of one partition, as places in one buffer.
@@ -25,21 +26,23 @@ export class RecordBatch {
   /** The log's own time of each record, ms since 1970. */
   readonly timestampMs: Float64Array;
   /**
-   * Each record's headers by index, copied by the reader, in a batch made with `withHeaders`; else null, and readers do
-   * not look at headers: the hot path never needs them.
+   * Where each record's headers end in `bytes`; they begin right behind its value. Readers note this and no more: few
+   * records are ever asked for their headers, so {@link headers} alone parses them.
    */
-  readonly headers: (readonly RecordHeader[])[] | null;
+  readonly headersEnd: Int32Array;
+  /** How the log that filled this batch writes headers. Set with every fill. */
+  parseHeaders: HeaderParser = noHeaders;
   /** Position before the first record, and after the last one or the gap behind it. */
   fromOffset = 0;
   nextOffset = 0;
 
-  constructor(capacity: number, options: { readonly withHeaders?: boolean } = {}) {
+  constructor(capacity: number) {
     this.capacity = capacity;
-    this.headers = options.withHeaders ? [] : null;
     this.keyStart = new Int32Array(capacity);
     this.keyLength = new Int32Array(capacity);
     this.valueStart = new Int32Array(capacity);
     this.valueLength = new Int32Array(capacity);
+    this.headersEnd = new Int32Array(capacity);
     this.offset = new Float64Array(capacity);
     this.timestampMs = new Float64Array(capacity);
   }
@@ -59,7 +62,22 @@ export class RecordBatch {
     const start = this.valueStart[index];
     return this.bytes.subarray(start, start + length);
   }
+
+  /** A copy of the record's headers, in order. Errors: {@link CorruptDataError} where their bytes make no sense. */
+  headers(index: number): RecordHeader[] {
+    const start = this.valueStart[index] + Math.max(0, this.valueLength[index]);
+    const headers = this.parseHeaders(this.bytes, start, this.headersEnd[index]);
+    if (headers !== null) return headers;
+    throw new CorruptDataError(
+      `The headers of the record at offset ${this.offset[index]} are not whole; look at it with the log's own tools`,
+    );
+  }
 }
+
+/** Reads the headers that lie in `bytes` from `start` to `end`, and copies them. Null where they do not fit in there. */
+export type HeaderParser = (bytes: Buffer, start: number, end: number) => RecordHeader[] | null;
+
+const noHeaders: HeaderParser = () => [];
 
 /** A header's name and bytes, in the order they are written. */
 export type RecordHeader = readonly [name: string, value: Buffer];

@@ -5,18 +5,33 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import supertest from 'supertest';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { PostgresAlertProjection } from '../../src/adapters/postgres/alert-projection.js';
-import { PostgresAlertRepository } from '../../src/adapters/postgres/alert-repository.js';
 import { type Database, openDatabase } from '../../src/adapters/postgres/database.js';
+import { PostgresRiskRows } from '../../src/adapters/postgres/risk-row-table.js';
+import { PostgresWrites } from '../../src/adapters/postgres/writes.js';
 import { type Api, type ApiParts, createApi } from '../../src/api/api.js';
 import type { ProjectorStatus } from '../../src/fraud/cases/projection.js';
 import type { PipelineStatus, TaskStatus } from '../../src/stream/runtime/status.js';
+import { systemClock } from '../../src/stream/runtime/system-clock.js';
 import { rolesByToken } from '../support/actors.js';
+import { makeAccessWorld } from './access-world.js';
+import { alertParts } from './alerts-world.js';
 import { anAlert, startTestPostgres, type TestPostgres } from './projector-fixtures.js';
+import { NO_ROLLOUT, ruleParts } from './rules-world.js';
 
 const NOW = Date.UTC(2026, 0, 5, 13);
 const ALERTS = 250;
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'));
 const openApiFile = fileURLToPath(new URL('../../schemas/openapi.json', import.meta.url));
+
+/** What an alert is that nobody has worked on. */
+const UNTOUCHED = {
+  state: 'open',
+  revision: 1,
+  assignee: null,
+  disposition: null,
+  reasonCode: null,
+  storedAt: expect.any(Number),
+};
 
 let postgres: TestPostgres;
 let database: Database;
@@ -59,7 +74,7 @@ beforeAll(async () => {
   await projection.append({ topic: 'fraud.alerts', partition: 0, alerts, unreadable: [], nextOffset: ALERTS });
   const parts: ApiParts = {
     version,
-    alerts: new PostgresAlertRepository(database.dataSource),
+    alerts: alertParts(database, { now: () => NOW }),
     database: {
       check: async () => {
         if (databaseTrouble !== null) throw databaseTrouble;
@@ -68,6 +83,10 @@ beforeAll(async () => {
     },
     pipeline: { status: () => pipeline },
     projector: { status: () => projector },
+    rules: ruleParts(database, { now: () => NOW }, () => NO_ROLLOUT),
+    access: makeAccessWorld(database).access,
+    riskRows: new PostgresRiskRows(database.dataSource, new PostgresWrites(database.dataSource, systemClock), 'risk'),
+    relay: { status: () => ({ state: 'running', error: null, relayed: 7, lag: 2, waitingSince: NOW - 3_000 }) },
     clock: { now: () => NOW, monotonic: () => 0, schedule: () => () => {} },
     authenticator: rolesByToken,
     onUnexpected: (error) => unexpected.push(error),
@@ -147,7 +166,7 @@ describe('GET /v1/alerts', () => {
     const { body } = await http.get('/v1/alerts');
     expect(body.items).toHaveLength(50);
     const { evidence: _, ...head } = anAlert(ALERTS - 1);
-    expect(body.items[0]).toEqual({ ...head, state: 'open', storedAt: expect.any(Number) });
+    expect(body.items[0]).toEqual({ ...head, ...UNTOUCHED });
   });
 
   it.each([
@@ -205,7 +224,12 @@ describe('GET /v1/alerts/:id', () => {
     const alert = anAlert(42);
     const answer = await http.get(`/v1/alerts/${alert.alertId}`);
     expect(answer.status).toBe(200);
-    expect(answer.body).toEqual({ ...alert, state: 'open', storedAt: expect.any(Number) });
+    const { cardAlerts, ...rest } = answer.body;
+    expect(rest).toEqual({ ...alert, ...UNTOUCHED, notes: [], history: [] });
+    const others = [247, 242, 237].map((index) => anAlert(index).alertId);
+    expect(cardAlerts).toHaveLength(20);
+    expect(cardAlerts.slice(0, 3).map((other: { alertId: string }) => other.alertId)).toEqual(others);
+    expect(answer.headers.etag).toBe('"1"');
     await matchesDocument('/v1/alerts/{id}', 200, 'application/json', answer.body);
   });
 
@@ -297,6 +321,8 @@ describe('GET /metrics', () => {
       declined: value(text, 'fraud_decisions_total{decision="decline"}'),
       projectorLag: value(text, 'fraud_projector_lag_records{partition="0"}'),
       stored: value(text, 'fraud_projector_alerts_stored_total'),
+      outbox: value(text, 'fraud_outbox_lag_messages'),
+      waited: value(text, 'fraud_outbox_oldest_waiting_seconds'),
     }).toEqual({
       payments: 897,
       deadLetters: 3,
@@ -310,6 +336,8 @@ describe('GET /metrics', () => {
       declined: 14,
       projectorLag: 4,
       stored: 250,
+      outbox: 2,
+      waited: 3,
     });
     expect(text).toMatch(
       /fraud_http_request_duration_seconds_count\{method="GET",route="\/v1\/alerts",status="200"\} \d+/,
@@ -388,7 +416,7 @@ describe('the API as a whole', () => {
     };
     const broken = await createApi({
       version: '1',
-      alerts: new PostgresAlertRepository(database.dataSource),
+      alerts: alertParts(database, { now: () => NOW }),
       database,
       pipeline: { status },
       projector: null,
@@ -397,7 +425,9 @@ describe('the API as a whole', () => {
       onUnexpected: (error, request) => unexpected.push([error, request]),
     });
     try {
-      const answer = await supertest(broken.app.getHttpServer()).get('/v1/pipeline?token=secret').set('authorization', 'Bearer admin');
+      const answer = await supertest(broken.app.getHttpServer())
+        .get('/v1/pipeline?token=secret')
+        .set('authorization', 'Bearer admin');
       expect(answer.status).toBe(500);
       expect(JSON.stringify(answer.body)).not.toContain('hunter2');
       const [[error, request]] = unexpected as [[Error, { path: string; id: string }]];
@@ -418,7 +448,7 @@ describe('listening', () => {
   const make = async () => {
     const one = await createApi({
       version: '1',
-      alerts: new PostgresAlertRepository(database.dataSource),
+      alerts: alertParts(database, { now: () => NOW }),
       database,
       pipeline: null,
       projector: null,

@@ -52,12 +52,12 @@ function marker(offset: number, producerId: bigint, commit: boolean): Buffer {
 
 /** Everything that a set gives, in fills of `capacity`. */
 function readAll(set: RecordSet, capacity = 64): Seen[] {
-  const batch = new RecordBatch(capacity, { withHeaders: true });
+  const batch = new RecordBatch(capacity);
   const seen: Seen[] = [];
   for (let count = set.fill(batch); count > 0; count = set.fill(batch)) {
     for (let i = 0; i < count; i++) {
       const { key, value } = { key: batch.key(i), value: batch.value(i) };
-      const headers = batch.headers?.[i] ?? [];
+      const headers = batch.headers(i);
       seen.push({ key, value, headers, timestampMs: batch.timestampMs[i], offset: batch.offset[i] });
     }
   }

@@ -100,6 +100,7 @@ describe('a source that must get ready', () => {
     expect([calls, task.status().committedOffset]).toEqual([2, 16]);
     release();
     await until(() => task.status().committedOffset === 32);
+    expect(task.status().counters).toMatchObject({ 'source.waits': 1, 'source.waited-ms': expect.any(Number) });
     task.stop();
     await run;
   });

@@ -113,8 +113,7 @@ export class BlockCursor {
   keyLength = -1;
   valueStart = 0;
   valueLength = -1;
-  headersStart = 0;
-  headersLength = 0;
+  headersEnd = 0;
   timestampMs = 0;
   private entry: number;
   private payload: number;
@@ -149,31 +148,13 @@ export class BlockCursor {
     this.offset = this.baseOffset + bytes.readUInt32LE(entry);
     this.keyLength = bytes.readInt32LE(entry + 4);
     this.valueLength = bytes.readInt32LE(entry + 8);
-    this.headersLength = bytes.readUInt32LE(entry + 12);
     this.timestampMs = bytes.readDoubleLE(entry + 16);
     this.keyStart = this.payload;
     this.valueStart = this.keyStart + Math.max(this.keyLength, 0);
-    this.headersStart = this.valueStart + Math.max(this.valueLength, 0);
-    this.payload = this.headersStart + this.headersLength;
+    this.headersEnd = this.valueStart + Math.max(this.valueLength, 0) + bytes.readUInt32LE(entry + 12);
+    this.payload = this.headersEnd;
     if (this.payload > this.end) throw this.corrupt();
     return true;
-  }
-
-  /** A copy of the present record's headers, in order. */
-  headers(): RecordHeader[] {
-    const { bytes } = this;
-    const end = this.headersStart + this.headersLength;
-    const headers: RecordHeader[] = [];
-    let at = this.headersStart;
-    while (at < end) {
-      const nameEnd = at + 2 + bytes.readUInt16LE(at);
-      const valueStart = nameEnd + 4;
-      const valueEnd = valueStart + bytes.readUInt32LE(nameEnd);
-      if (valueEnd > end) throw this.corrupt();
-      headers.push([bytes.toString('utf8', at + 2, nameEnd), Buffer.from(bytes.subarray(valueStart, valueEnd))]);
-      at = valueEnd;
-    }
-    return headers;
   }
 
   private corrupt(): CorruptDataError {
@@ -181,6 +162,22 @@ export class BlockCursor {
       `The block at offset ${this.baseOffset}, ${this.end - this.start} bytes, is not a whole block of records; restore the log's directory or start over with an empty one`,
     );
   }
+}
+
+/** Copies the headers that lie between `start` and `end`; null where they do not fit in there. */
+export function parseHeaders(bytes: Buffer, start: number, end: number): RecordHeader[] | null {
+  const headers: RecordHeader[] = [];
+  for (let at = start; at < end; ) {
+    if (at + 2 > end) return null;
+    const nameEnd = at + 2 + bytes.readUInt16LE(at);
+    const valueStart = nameEnd + 4;
+    if (valueStart > end) return null;
+    const valueEnd = valueStart + bytes.readUInt32LE(nameEnd);
+    if (valueEnd > end) return null;
+    headers.push([bytes.toString('utf8', at + 2, nameEnd), Buffer.from(bytes.subarray(valueStart, valueEnd))]);
+    at = valueEnd;
+  }
+  return headers;
 }
 
 /** Copies the records that `keep` marks into a block of the same base, span and time; null if none is left. */
@@ -192,7 +189,7 @@ export function rewriteBlock(block: Buffer, baseOffset: number, keep: (cursor: B
     if (!keep(cursor)) continue;
     const entry = BLOCK_HEADER_BYTES + cursor.index * ENTRY_BYTES;
     entries.push(block.subarray(entry, entry + ENTRY_BYTES));
-    payloads.push(block.subarray(cursor.keyStart, cursor.headersStart + cursor.headersLength));
+    payloads.push(block.subarray(cursor.keyStart, cursor.headersEnd));
   }
   if (entries.length === 0) return null;
   const header = Buffer.from(block.subarray(0, BLOCK_HEADER_BYTES));

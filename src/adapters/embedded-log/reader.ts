@@ -7,7 +7,7 @@
 import { OffsetOutOfRangeError, StreamError } from '../../stream/errors.js';
 import type { PartitionReader } from '../../stream/ports.js';
 import type { RecordBatch } from '../../stream/records.js';
-import { BlockCursor, spanOf } from './block.js';
+import { BlockCursor, parseHeaders, spanOf } from './block.js';
 import { blockFrom, blockHolding, type Head, headKey, readHead, type StoredBlock } from './partition-store.js';
 import { type LogStore, refresh } from './store.js';
 import type { WakeUps } from './wake-up.js';
@@ -131,6 +131,7 @@ export class EmbeddedReader implements PartitionReader {
   private handOut(batch: RecordBatch): void {
     const { capacity } = batch;
     batch.bytes = this.cursors[0].bytes;
+    batch.parseHeaders = parseHeaders;
     let count = 0;
     while (this.cursors.length > 0 && count < capacity) {
       const cursor = this.cursors[0];
@@ -143,7 +144,7 @@ export class EmbeddedReader implements PartitionReader {
         batch.valueLength[count] = cursor.valueLength;
         batch.offset[count] = cursor.offset;
         batch.timestampMs[count] = cursor.timestampMs;
-        if (batch.headers) batch.headers[count] = cursor.headers();
+        batch.headersEnd[count] = cursor.headersEnd;
         count++;
         this.position = cursor.offset + 1;
       }

@@ -3,10 +3,12 @@
  * reads the log and calls this; `alert-repository.ts` reads what was stored.
  *
  * The position's row is written first, so that it locks out another projector of the same partition until the commit.
+ * Alerts get their sequence, the column's default, under the lock of `alert-sequence.ts`.
  */
 import type { DataSource, EntityManager } from 'typeorm';
 import type { Alert } from '../../fraud/alerts/alert.js';
 import type { AlertProjection, AppendResult, ProjectedBatch, UnreadableRecord } from '../../fraud/cases/projection.js';
+import { lockAlertOrder, tellOfAlerts } from './alert-sequence.js';
 import { databaseError, isValueRefused } from './database-errors.js';
 import { AlertEntity, type AlertRow, OffsetEntity, RejectEntity } from './entities.js';
 
@@ -79,6 +81,7 @@ async function storePosition(manager: EntityManager, { topic, partition, nextOff
 /** Returns how many were new. */
 async function insertAlerts(manager: EntityManager, alerts: readonly PlacedAlert[]): Promise<number> {
   if (alerts.length === 0) return 0;
+  await lockAlertOrder(manager);
   const inserted = await manager
     .createQueryBuilder()
     .insert()
@@ -87,7 +90,9 @@ async function insertAlerts(manager: EntityManager, alerts: readonly PlacedAlert
     .orIgnore()
     .returning('alert_id')
     .execute();
-  return Array.isArray(inserted.raw) ? inserted.raw.length : 0;
+  const stored = Array.isArray(inserted.raw) ? inserted.raw.length : 0;
+  if (stored > 0) await tellOfAlerts(manager);
+  return stored;
 }
 
 async function insertRejects(

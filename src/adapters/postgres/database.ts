@@ -5,6 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { DataSource } from 'typeorm';
 import { migrations } from '../../../migrations/index.js';
+import { ADVISORY_LOCKS } from './advisory-locks.js';
 import { DatabaseUnavailableError, databaseError } from './database-errors.js';
 import { AlertEntity, OffsetEntity, RejectEntity } from './entities.js';
 
@@ -32,8 +33,6 @@ const STATEMENT_TIMEOUT_MS = 15_000;
 /** Waiting for another process's migrations, and running them. */
 const MIGRATION_TIMEOUT_MS = 120_000;
 const RETRY_MS = 250;
-/** Any fixed number: the advisory lock under which migrations run. */
-const MIGRATION_LOCK = 5_012_883;
 
 /**
  * Connects, waiting for a database that is still starting, and brings the schema up to date.
@@ -99,11 +98,11 @@ async function migrate(dataSource: DataSource): Promise<void> {
   const session = dataSource.createQueryRunner();
   try {
     await session.query(`SET statement_timeout = ${MIGRATION_TIMEOUT_MS}`);
-    await session.query('SELECT pg_advisory_lock($1)', [MIGRATION_LOCK]);
+    await session.query('SELECT pg_advisory_lock($1)', [ADVISORY_LOCKS.migration]);
     try {
       await dataSource.runMigrations();
     } finally {
-      await session.query('SELECT pg_advisory_unlock($1)', [MIGRATION_LOCK]);
+      await session.query('SELECT pg_advisory_unlock($1)', [ADVISORY_LOCKS.migration]);
       await session.query(`SET statement_timeout = ${STATEMENT_TIMEOUT_MS}`);
     }
   } finally {

@@ -28,6 +28,7 @@ import {
   type PostgresBinaries,
   runInitdb,
   type Server,
+  servingPort,
   startServer,
   stopOrphan,
 } from './embedded-server.js';
@@ -103,10 +104,20 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   const { server, port } = await startWithRetries(options, directory, cluster, binaries, account);
   options.log(`Embedded Postgres listens on 127.0.0.1:${port}`);
   return {
-    url: `postgres://${ROLE}:${password}@127.0.0.1:${port}/${DATABASE}`,
+    url: addressOf(password, port),
     port,
     stop: () => server.stop(),
   };
+}
+
+/** The address of the embedded Postgres that somebody else runs in `directory`; null where none runs. */
+export async function findRunningPostgres(directory: string): Promise<string | null> {
+  const port = await servingPort(path.join(path.resolve(directory), 'cluster'));
+  return port === null ? null : addressOf((await readFile(path.join(directory, 'password'), 'utf8')).trim(), port);
+}
+
+function addressOf(password: string, port: number): string {
+  return `postgres://${ROLE}:${password}@127.0.0.1:${port}/${DATABASE}`;
 }
 
 async function makeCluster(

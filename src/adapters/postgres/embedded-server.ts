@@ -156,6 +156,15 @@ async function stopProcess(
   throw failed(`the server (pid ${pid}) does not stop`, 'It ignores INT and QUIT; end it by hand.');
 }
 
+/** The port of a server that works in `cluster` and is ready; null where none does. */
+export async function servingPort(cluster: string): Promise<number | null> {
+  const pid = await lockedPid(cluster);
+  if (pid === null || !isAlive(pid) || !(await worksIn(pid, cluster)) || !(await isReady(cluster, null))) return null;
+  // Line 4 of Postgres' lock file.
+  const port = Number((await lockFileText(cluster))?.split('\n')[3]);
+  return Number.isInteger(port) && port > 0 ? port : null;
+}
+
 /**
  * Stops a server that works in `cluster` although nobody runs it, and clears a lock file that names a stranger.
  * Returns the pid stopped, or null. Errors: `embedded-postgres-failed` if it does not stop.

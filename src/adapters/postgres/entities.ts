@@ -1,6 +1,7 @@
 /**
  * Owns the tables as TypeORM sees them. `migrations/` makes the tables; nothing is ever synchronised from here.
- * Neighbours: `alert-projection.ts` writes, `alert-repository.ts` reads.
+ * Neighbours: `alert-projection.ts` writes through them. What reads, and the columns that work on an alert changes, is
+ * plain SQL: `alert-rows.ts`.
  */
 import { EntitySchema, type ValueTransformer } from 'typeorm';
 import type { Alert } from '../../fraud/alerts/alert.js';

@@ -14,6 +14,7 @@ import { IdempotencyKeyReusedError, type WriteRequest } from '../../fraud/audit/
 import type { OutboxMessage } from '../../fraud/outbox/outbox.js';
 import { StreamError } from '../../stream/errors.js';
 import type { Clock } from '../../stream/ports.js';
+import { ADVISORY_LOCKS } from './advisory-locks.js';
 import { databaseError } from './database-errors.js';
 
 /** What a change may do besides its own statements. */
@@ -25,8 +26,6 @@ export interface WriteTransaction {
   publish(message: OutboxMessage): void;
 }
 
-/** Any fixed number: the advisory lock under which changes run. */
-const WRITE_LOCK = 5_012_884;
 /** The channel on which the relay hears of new messages. */
 export const OUTBOX_CHANNEL = 'fraud_outbox';
 const KEPT_ANSWER_MS = 24 * 3_600_000;
@@ -56,7 +55,7 @@ export class PostgresWrites {
     request: WriteRequest,
     change: (transaction: WriteTransaction) => Promise<T>,
   ): Promise<T> {
-    await manager.query('SELECT pg_advisory_xact_lock($1)', [WRITE_LOCK]);
+    await manager.query('SELECT pg_advisory_xact_lock($1)', [ADVISORY_LOCKS.write]);
     const kept = await keptAnswer<T>(manager, request);
     if (kept !== null) return kept.answer;
     const nowMs = this.clock.now();

@@ -10,19 +10,39 @@ import type { Permission } from '../../fraud/access/permissions.js';
 import { requestFingerprint, type WriteRequest } from '../../fraud/audit/write-request.js';
 import { AnswersProblem } from '../docs/answers.js';
 import { RequestInvalidError } from '../http-errors.js';
+import { addRouteConfig } from '../route-config.js';
 
-/** Metadata of a route: a permission, or 'open'. */
+/** Metadata of a route: whom it is for. */
 export const REQUIRED = Symbol('required permission');
+
+/** A permission; anybody who is known; anybody at all. */
+export type Required = Permission | 'signed-in' | 'open';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    requires?: Required;
+  }
+}
 
 /** The route needs this permission: 401 without accepted credentials, 403 without the permission. */
 export function Requires(permission: Permission): MethodDecorator {
+  return applyDecorators(asking(permission), AnswersProblem(403, `Your roles do not give you ${permission}`));
+}
+
+/** The route is for anybody whose credentials are accepted. */
+export function ForAllSignedIn(): MethodDecorator {
+  return asking('signed-in');
+}
+
+function asking(required: Exclude<Required, 'open'>): MethodDecorator {
   return applyDecorators(
-    SetMetadata(REQUIRED, permission),
+    SetMetadata(REQUIRED, required),
+    addRouteConfig({ requires: required }),
     ApiBearerAuth('bearer'),
     ApiSecurity('apiKey'),
     AnswersProblem(401, 'No credentials, or none that are accepted'),
-    AnswersProblem(403, `Your roles do not give you ${permission}`),
     AnswersProblem(429, 'Too many requests; `Retry-After` says when to come back'),
+    AnswersProblem(503, 'Who asks can’t be checked now: the database or the identity provider does not answer'),
   );
 }
 
@@ -61,22 +81,37 @@ export function TakesIdempotencyKey(): MethodDecorator {
   );
 }
 
+/** Fields of the body that must not be told from the kept fingerprint: a password would be guessed from it. */
+interface WithSecrets {
+  readonly secrets: readonly string[];
+}
+
 /** Parameter: the write that the request asks for, in its actor's name. */
-export const WriteOf = createParamDecorator((_: unknown, context: ExecutionContext): WriteRequest => {
-  const request = context.switchToHttp().getRequest<AuthenticatedRequest>();
-  const key = request.headers[IDEMPOTENCY_HEADER];
-  return {
-    actor: actorOf(context),
-    requestId: request.id,
-    idempotency:
-      key === undefined
-        ? null
-        : {
-            key: checkedKey(key),
-            fingerprint: requestFingerprint(request.method, request.url, JSON.stringify(request.body ?? null)),
-          },
-  };
-});
+export const WriteOf = createParamDecorator(
+  (given: WithSecrets | undefined, context: ExecutionContext): WriteRequest => {
+    const request = context.switchToHttp().getRequest<AuthenticatedRequest>();
+    const key = request.headers[IDEMPOTENCY_HEADER];
+    return {
+      actor: actorOf(context),
+      requestId: request.id,
+      idempotency:
+        key === undefined
+          ? null
+          : {
+              key: checkedKey(key),
+              fingerprint: requestFingerprint(
+                request.method,
+                request.url,
+                bodyText(request.body, given?.secrets ?? []),
+              ),
+            },
+    };
+  },
+);
+
+function bodyText(body: unknown, secrets: readonly string[]): string {
+  return JSON.stringify(body ?? null, (name, value) => (secrets.includes(name) ? undefined : value));
+}
 
 function checkedKey(key: string | readonly string[]): string {
   if (typeof key === 'string' && IDEMPOTENCY_KEY.test(key)) return key;

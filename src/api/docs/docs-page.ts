@@ -1,10 +1,16 @@
 /**
  * Owns `/openapi.json` and its page `/docs`: Swagger UI from the installed package, nothing from elsewhere, no inline
- * script. Neighbours: `openapi.ts` makes the document, `../security-headers.ts` lets this page run its script.
+ * script; and `/asyncapi.json` with its page `/docs/events` and the schemas of what lies in topics. Neighbours:
+ * `openapi.ts` and `asyncapi.ts` make the documents, `../security-headers.ts` lets the pages have script and style.
  */
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import type { FastifyInstance } from 'fastify';
+import { alertAvroSchema } from '../../fraud/alerts/alert-avro.js';
+import { alertJsonSchema } from '../../fraud/alerts/alert-schema.js';
+import { labelJsonSchema } from '../../fraud/labels/label.js';
+import type { AsyncApiDocument } from './asyncapi.js';
+import { EVENTS_STYLE, renderEventsPage } from './events-page.js';
 
 const require = createRequire(import.meta.url);
 
@@ -51,5 +57,21 @@ export function serveDocs(fastify: FastifyInstance, document: string): void {
         .header('cache-control', 'public, max-age=3600')
         .send(await content);
     });
+  }
+}
+
+/** Adds the routes of what is written to topics. */
+export function serveEventDocs(fastify: FastifyInstance, document: AsyncApiDocument): void {
+  const page = renderEventsPage(document);
+  const texts = {
+    '/asyncapi.json': { type: 'application/json', text: JSON.stringify(document) },
+    '/docs/events': { type: 'text/html', text: page },
+    '/docs/events.css': { type: 'text/css', text: EVENTS_STYLE },
+    '/schemas/alert.schema.json': { type: 'application/schema+json', text: JSON.stringify(alertJsonSchema()) },
+    '/schemas/alert.avsc': { type: 'application/json', text: JSON.stringify(alertAvroSchema()) },
+    '/schemas/label.schema.json': { type: 'application/schema+json', text: JSON.stringify(labelJsonSchema()) },
+  };
+  for (const [path, { type, text }] of Object.entries(texts)) {
+    fastify.get(path, async (_, reply) => reply.type(`${type}; charset=utf-8`).send(text));
   }
 }

@@ -30,6 +30,9 @@ export function makeOpenApiDocument(app: NestFastifyApplication, version: string
     .addBearerAuth({ type: 'http', scheme: 'bearer', bearerFormat: 'JWT' }, 'bearer')
     .addApiKey({ type: 'apiKey', in: 'header', name: 'X-API-Key' }, 'apiKey')
     .addTag('alerts', 'What analysts work on')
+    .addTag('rules', 'What decides: rules and pattern parameters, changed live')
+    .addTag('risk-table', 'What stands in where a merchant-risk lookup fails')
+    .addTag('access', 'Who may come in, and what they did')
     .addTag('operations', 'How this process runs')
     .build();
   const document = SwaggerModule.createDocument(app, config, {

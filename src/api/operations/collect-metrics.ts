@@ -1,8 +1,9 @@
 /**
- * Owns filling the metrics from what pipeline and projector tell, at every scrape: nothing is counted twice, and a task
+ * Owns filling the metrics from what pipeline, projector and relay tell, at every scrape: nothing is counted twice, and a task
  * that left this process leaves no series behind. Neighbours: `metrics.ts` has the table.
  */
 import type { ProjectorStatus } from '../../fraud/cases/projection.js';
+import type { RelayStatus } from '../../fraud/outbox/relay.js';
 import type { PipelineStatus, TaskStatus } from '../../stream/runtime/status.js';
 import type { MetricSet } from './metrics.js';
 import { taskLag } from './pipeline-view.js';
@@ -15,12 +16,14 @@ export function collectMetrics(
   metrics: MetricSet,
   pipeline: PipelineStatus | null,
   projector: ProjectorStatus | null,
+  relay: RelayStatus | null,
   nowMs: number,
 ): void {
   const { httpDuration: _, ...collected } = metrics;
   for (const metric of Object.values(collected)) metric.reset();
   if (pipeline !== null) collectPipeline(metrics, pipeline, nowMs);
   if (projector !== null) collectProjector(metrics, projector);
+  if (relay !== null) collectRelay(metrics, relay, nowMs);
 }
 
 function collectPipeline(metrics: MetricSet, pipeline: PipelineStatus, nowMs: number): void {
@@ -75,4 +78,13 @@ function collectProjector(metrics: MetricSet, projector: ProjectorStatus): void 
   for (const { partition, nextOffset, endOffset } of projector.partitions) {
     metrics.projectorLag.set({ partition: String(partition) }, Math.max(0, endOffset - Math.max(0, nextOffset)));
   }
+}
+
+/** Lag is told by the process that relays alone: summed over processes it counts once. */
+function collectRelay(metrics: MetricSet, { state, lag, waitingSince, relayed }: RelayStatus, nowMs: number): void {
+  metrics.relayState.set({ state }, 1);
+  metrics.relayed.inc(relayed);
+  if (lag === null) return;
+  metrics.relayLag.set(lag);
+  metrics.relayWaiting.set(waitingSince === null ? 0 : Math.max(0, nowMs - waitingSince) / 1000);
 }

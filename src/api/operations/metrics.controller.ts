@@ -33,8 +33,9 @@ export class MetricsController {
     content: { 'text/plain': { schema: { type: 'string' } } },
   })
   async show(): Promise<string> {
-    const { pipeline, projector, clock } = this.parts;
-    collectMetrics(this.metrics, pipeline?.status() ?? null, projector?.status() ?? null, clock.now());
+    const { pipeline, projector, relay, clock } = this.parts;
+    const [running, projecting] = [pipeline?.status() ?? null, projector?.status() ?? null];
+    collectMetrics(this.metrics, running, projecting, relay?.status() ?? null, clock.now());
     return this.registry.metrics();
   }
 }

@@ -59,6 +59,10 @@ export const METRICS = {
   projectorRepeated: counter('fraud_projector_alerts_repeated_total', 'Alerts read that were stored before', []),
   projectorUnreadable: counter('fraud_projector_unreadable_total', 'Records kept aside because they hold no alert', []),
   projectorState: gauge('fraud_projector_state', '1 for the state that the projector is in', ['state']),
+  relayLag: gauge('fraud_outbox_lag_messages', 'Changes made through the API that wait to be published', []),
+  relayWaiting: gauge('fraud_outbox_oldest_waiting_seconds', 'How long the oldest of them has waited', []),
+  relayed: counter('fraud_outbox_relayed_total', 'Messages of changes published', []),
+  relayState: gauge('fraud_outbox_relay_state', '1 for the state that the relay is in', ['state']),
   httpDuration: {
     type: 'histogram',
     name: 'fraud_http_request_duration_seconds',

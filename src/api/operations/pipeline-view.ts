@@ -1,12 +1,14 @@
 /**
- * Owns the form of the pipeline's status over HTTP. Neighbours: `src/stream/runtime/status.ts` and
- * `src/fraud/cases/projection.ts` own what is told, `pipeline.controller.ts` sends it.
+ * Owns the form of the pipeline's status over HTTP. Neighbours: `src/stream/runtime/status.ts`,
+ * `src/fraud/cases/projection.ts` and `src/fraud/outbox/relay.ts` own what is told, `pipeline.controller.ts` sends it.
  */
 import { z } from 'zod';
 import type { LaneState, ProjectorStatus } from '../../fraud/cases/projection.js';
+import type { RelayState, RelayStatus } from '../../fraud/outbox/relay.js';
 import type { PipelineStatus, TaskState, TaskStatus } from '../../stream/runtime/status.js';
 
 const TASK_STATES = ['starting', 'recovering', 'running', 'stopping', 'stopped', 'fenced', 'failed'] as const;
+const RELAY_STATES = ['waiting', 'recovering', 'running', 'retrying', 'stopped'] as const;
 const LANE_STATES = ['starting', 'running', 'retrying', 'failed', 'stopped'] as const;
 
 const count = (description: string) => z.int().min(0).meta({ description });
@@ -72,6 +74,16 @@ const projectorSchema = z
   })
   .meta({ id: 'ProjectorStatus', description: 'What brings alerts from the log into the database' });
 
+const relaySchema = z
+  .object({
+    state: z.enum(RELAY_STATES).meta({ description: 'waiting: another process publishes, and this one stands by' }),
+    error,
+    relayed: count('Messages published by this process'),
+    lag: count('Messages that wait').nullable().meta({ description: 'Null where another process publishes' }),
+    waitingSince: z.number().nullable().meta({ description: 'Since when the oldest waits, ms since 1970' }),
+  })
+  .meta({ id: 'RelayStatus', description: 'What publishes changes made through the API' });
+
 export const pipelineViewSchema = z
   .object({
     name: z.string().nullable().meta({ description: 'Null where no pipeline runs in this process, or not yet' }),
@@ -83,6 +95,7 @@ export const pipelineViewSchema = z
     tasks: z.array(taskSchema),
     workers: z.array(z.object({ worker: z.int().min(0), tasks: count('Tasks it runs'), restarts: count('Restarts') })),
     projector: projectorSchema.nullable().meta({ description: 'Null where this process does not project' }),
+    relay: relaySchema.nullable().meta({ description: 'Null where this process serves no API that changes anything' }),
   })
   .meta({ id: 'PipelineView', description: 'How the pipeline of this process runs' });
 
@@ -93,7 +106,11 @@ export function taskLag(task: TaskStatus): number {
   return Math.max(0, task.endOffset - Math.max(0, task.committedOffset));
 }
 
-export function viewPipeline(pipeline: PipelineStatus | null, projector: ProjectorStatus | null): PipelineView {
+export function viewPipeline(
+  pipeline: PipelineStatus | null,
+  projector: ProjectorStatus | null,
+  relay: RelayStatus | null,
+): PipelineView {
   const tasks = (pipeline?.tasks ?? []).map((task) => ({
     ...task,
     lag: taskLag(task),
@@ -110,11 +127,14 @@ export function viewPipeline(pipeline: PipelineStatus | null, projector: Project
     tasks,
     workers: [...(pipeline?.workers ?? [])],
     projector: projector === null ? null : { ...projector, partitions: [...projector.partitions] },
+    relay,
   };
 }
 
 // States are listed once more for the document: this fails to compile where they part.
 const _taskStates: readonly TaskState[] extends readonly (typeof TASK_STATES)[number][] ? true : false = true;
 const _laneStates: readonly LaneState[] extends readonly (typeof LANE_STATES)[number][] ? true : false = true;
+const _relayStates: readonly RelayState[] extends readonly (typeof RELAY_STATES)[number][] ? true : false = true;
+void _relayStates;
 void _taskStates;
 void _laneStates;

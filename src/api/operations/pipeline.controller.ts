@@ -17,6 +17,7 @@ export class PipelineController {
   @ApiOperation({ operationId: 'getPipeline', summary: 'Tells of tasks, lag, epochs, checkpoints and the projector' })
   @Answers(200, pipelineViewSchema, 'The pipeline now')
   show(): PipelineView {
-    return viewPipeline(this.parts.pipeline?.status() ?? null, this.parts.projector?.status() ?? null);
+    const { pipeline, projector, relay } = this.parts;
+    return viewPipeline(pipeline?.status() ?? null, projector?.status() ?? null, relay?.status() ?? null);
   }
 }

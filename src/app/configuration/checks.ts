@@ -44,11 +44,30 @@ const backendMatchesBrokers: Check = (accepted) => {
   return [];
 };
 
-const certificateHasKey: Check = (accepted) => {
-  const [certificate, key] = ['kafka.ssl.certFile', 'kafka.ssl.keyFile'];
-  if (given(accepted, certificate) === given(accepted, key)) return [];
-  const [present, missing] = given(accepted, certificate) ? [certificate, key] : [key, certificate];
-  return refused(accepted, missing) ? [] : [complain(accepted, present, `Needs ${missing} as well.`)];
+const certificateHasKey =
+  (certificate: string, key: string): Check =>
+  (accepted) => {
+    if (given(accepted, certificate) === given(accepted, key)) return [];
+    const [present, missing] = given(accepted, certificate) ? [certificate, key] : [key, certificate];
+    return refused(accepted, missing) ? [] : [complain(accepted, present, `Needs ${missing} as well.`)];
+  };
+
+const avroHasRegistry: Check = (accepted) => {
+  const format = accepted.get('payments.format');
+  if (format === undefined || format.value === 'json') return [];
+  if (refused(accepted, 'registry.url') || given(accepted, 'registry.url')) return [];
+  return [complain(accepted, 'payments.format', 'Needs registry.url: the schema registry that producers write with.')];
+};
+
+const registryLogsInOnce: Check = (accepted) => {
+  const [username, password, token] = ['registry.username', 'registry.password', 'registry.token'];
+  if ([username, password, token].some((path) => refused(accepted, path))) return [];
+  if (given(accepted, token) && given(accepted, username)) {
+    return [complain(accepted, username, `Contradicts ${token}; leave one of them out.`)];
+  }
+  if (given(accepted, username) === given(accepted, password)) return [];
+  const [present, missing] = given(accepted, username) ? [username, password] : [password, username];
+  return [complain(accepted, present, `Needs ${missing} as well.`)];
 };
 
 const saslIsComplete: Check = (accepted) => {
@@ -63,6 +82,32 @@ const saslIsComplete: Check = (accepted) => {
   return given(accepted, paths.username)
     ? [complain(accepted, paths.username, 'Is not used without kafka.sasl.mechanism; say which one the brokers want.')]
     : [];
+};
+
+/** Issuers on this machine are for trying things out; what another one sends in clear could be anybody's. */
+const LOOPBACK = /^http:\/\/(localhost|127\.\d+\.\d+\.\d+|\[::1\])([:/]|$)/;
+
+const issuerIsComplete: Check = (accepted) => {
+  const [issuer, audience, local] = ['access.oidc.issuer', 'access.oidc.audience', 'access.local.enabled'];
+  const address = accepted.get(issuer)?.value;
+  if (typeof address !== 'string') return [];
+  const problems: ConfigurationProblem[] = [];
+  if (!given(accepted, audience) && !refused(accepted, audience)) {
+    problems.push(complain(accepted, issuer, `Needs ${audience} as well.`));
+  }
+  if (!address.startsWith('https://') && !LOOPBACK.test(address)) {
+    problems.push(complain(accepted, issuer, 'Must be an https address, unless the issuer is on this machine.'));
+  }
+  if (accepted.get(local)?.value === true) {
+    problems.push(
+      complain(
+        accepted,
+        local,
+        `Is not possible beside ${issuer}: one of them has the users. For emergencies: access.apiKey.`,
+      ),
+    );
+  }
+  return problems;
 };
 
 const topicsDiffer: Check = (accepted) => {
@@ -89,8 +134,12 @@ const below =
 
 const CHECKS: readonly Check[] = [
   backendMatchesBrokers,
-  certificateHasKey,
+  certificateHasKey('kafka.ssl.certFile', 'kafka.ssl.keyFile'),
+  certificateHasKey('registry.ssl.certFile', 'registry.ssl.keyFile'),
+  avroHasRegistry,
+  registryLogsInOnce,
   saslIsComplete,
+  issuerIsComplete,
   topicsDiffer,
   below('embeddedLog.retentionMiB', 'embeddedLog.maxMiB'),
   below('kafka.deadlineMs', 'kafka.transactionTimeoutMs'),

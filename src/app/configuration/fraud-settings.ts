@@ -119,7 +119,14 @@ export const patternSettings = z.object({
 });
 
 export const ruleSettings = z.object({
-  file: optionalFile('JSON file with rules and their parameters.', 'the built-in rules'),
+  file: optionalFile(
+    'JSON file with the rules and pattern parameters that an empty rule book begins with; a book that has rules keeps them.',
+    'the built-in rules',
+  ),
+  fourEyes: setting(z.boolean().optional(), {
+    doc: 'Somebody else than its author must bring a version of a rule, or of the pattern parameters, live.',
+    defaultNote: 'true, but false where the demo runs',
+  }),
 });
 
 export const cardTokenSettings = z.object({

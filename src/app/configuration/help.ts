@@ -9,8 +9,11 @@ import type { Setting } from './setting.js';
 const GROUP_TITLES: Readonly<Record<string, string>> = {
   general: 'General',
   http: 'HTTP',
+  access: 'Access',
   pipeline: 'Pipeline',
   topics: 'Topics',
+  payments: 'Payments',
+  registry: 'Schema registry',
   kafka: 'Kafka',
   embeddedLog: 'Embedded log',
   batch: 'Batches',

@@ -38,12 +38,16 @@ type DeepReadonly<T> = T extends readonly (infer E)[]
 
 /** The settings of this process, valid and complete. Plain data: it can be handed to worker threads. */
 export type Configuration = DeepReadonly<
-  Omit<Settings, 'roles' | 'backend' | 'demo' | 'kafka'> & {
+  Omit<Settings, 'roles' | 'backend' | 'demo' | 'kafka' | 'access' | 'rules'> & {
     /** Never `all`: what it stands for is listed. */
     roles: Exclude<Role, 'all'>[];
     backend: 'embedded' | 'kafka';
     demo: Omit<Settings['demo'], 'enabled'> & { enabled: boolean };
     kafka: Omit<Settings['kafka'], 'group'> & { group: string };
+    rules: Omit<Settings['rules'], 'fourEyes'> & { fourEyes: boolean };
+    access: Omit<Settings['access'], 'local'> & {
+      local: Omit<Settings['access']['local'], 'enabled'> & { enabled: boolean };
+    };
   }
 > & {
   /** Where each setting that is not at its default came from, by path: `flag --port`. */
@@ -181,13 +185,18 @@ function assemble(accepted: ReadonlyMap<string, Accepted>): Configuration {
   const settings = root as Settings;
   const backend = chosenBackend(accepted);
   const { ssl } = settings.kafka;
+  const demoEnabled = settings.demo.enabled ?? backend === 'embedded';
+  const { local, oidc } = settings.access;
+  const localEnabled = local.enabled ?? (oidc.issuer === undefined && (backend === 'embedded' || demoEnabled));
   return {
     ...settings,
     roles: settings.roles.includes('all')
       ? ['detector', 'api', 'projector']
       : [...new Set(settings.roles)].filter((role) => role !== 'all'),
     backend,
-    demo: { ...settings.demo, enabled: settings.demo.enabled ?? backend === 'embedded' },
+    demo: { ...settings.demo, enabled: demoEnabled },
+    rules: { ...settings.rules, fourEyes: settings.rules.fourEyes ?? !demoEnabled },
+    access: { ...settings.access, local: { ...local, enabled: localEnabled } },
     kafka: {
       ...settings.kafka,
       group: settings.kafka.group ?? settings.pipeline.name,

@@ -4,6 +4,7 @@
  * hold the larger groups; `load.ts` reads values against it.
  */
 import { z } from 'zod';
+import { accessSettings } from './access-settings.js';
 import {
   cardTokenSettings,
   demoSettings,
@@ -13,6 +14,7 @@ import {
   ruleSettings,
 } from './fraud-settings.js';
 import { kafkaSettings } from './kafka-settings.js';
+import { paymentSettings, registrySettings } from './registry-settings.js';
 import { setting } from './setting.js';
 import {
   batchSettings,
@@ -65,8 +67,11 @@ export const configurationSchema = z.object({
       envAlias: 'PORT',
     }),
   }),
+  access: accessSettings,
   pipeline: pipelineSettings,
   topics: topicSettings,
+  payments: paymentSettings,
+  registry: registrySettings,
   kafka: kafkaSettings,
   embeddedLog: embeddedLogSettings,
   batch: batchSettings,

@@ -6,6 +6,9 @@ import { z } from 'zod';
 import { CHANNELS, PAYMENT_STATUSES, type Payment } from '../payments/payment.js';
 import { type Alert, DECISIONS, type FiredRule, type PatternFinding, SEVERITIES } from './alert.js';
 
+/** Names the schema of the alert. It changes only together with the event's type: when a reader of v1 would break. */
+export const ALERT_SCHEMA_URN = 'urn:fraud-detection:schema:alert:v1';
+
 const ms = (what: string) => z.int().meta({ description: `${what}, ms since 1970` });
 const share = (what: string) =>
   z
@@ -174,7 +177,7 @@ void _samePayment;
 /** JSON Schema (2020-12) of the alert, as `schemas/alert.schema.json` holds it. Further fields are allowed: readers ignore them. */
 export function alertJsonSchema(): Record<string, unknown> {
   return {
-    $id: 'urn:fraud-detection:schema:alert:v1',
+    $id: ALERT_SCHEMA_URN,
     ...z.toJSONSchema(alertSchema, { target: 'draft-2020-12', io: 'input' }),
   };
 }

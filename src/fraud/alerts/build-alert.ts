@@ -8,7 +8,6 @@ import type { Payment } from '../payments/payment.js';
 import { type PaymentBatch, RISK_SOURCE } from '../payments/payment-batch.js';
 import type { CompiledRule, CompiledRuleSet } from '../rules/compile-rules.js';
 import { describePattern, type ReasonSubject, reasonOf } from '../rules/reasons.js';
-import { readSignals } from '../rules/signals.js';
 import type { Alert, AlertEvidence, FeatureContribution, FiredRule, PatternFinding } from './alert.js';
 import { alertId } from './alert-id.js';
 
@@ -52,9 +51,8 @@ export function paymentAlert(
   const payment = parts.parsePayment(bytes);
   const patterns = (batch.matches.get(row) ?? []).map(withoutInfinity);
   const fired = rules.firedAt(row);
-  const values = readSignals(rules.signals, batch, row);
   const { amountMinor, currency } = payment;
-  const subject: ReasonSubject = { signals: rules.signals, values, amountMinor, currency, patterns };
+  const subject: ReasonSubject = { values: rules.valuesAt(batch, row), amountMinor, currency, patterns };
   const deciding = decidingRule(fired, source, offset);
   return {
     alertId: alertId({ ...source, offset }, deciding.rule.id),
@@ -68,7 +66,7 @@ export function paymentAlert(
     decision: deciding.decision,
     severity: deciding.rule.severity,
     score: finiteOrNull(batch.score[row]),
-    rules: fired.map((rule) => firedRule(rule, reasonOf(rule.rule.condition, subject))),
+    rules: fired.map((rule) => firedRule(rule, reasonOf(rule.condition.tree, subject))),
     evidence: {
       source: { ...source, offset, timestamp: batch.records.timestampMs[record] },
       payment,
@@ -93,16 +91,16 @@ export interface ExpiredCardTesting {
 
 type CardTestingFinding = Extract<PatternFinding, { pattern: 'card-testing' }>;
 
-/** The alert for an expired sequence, or null where no rule of trigger `card-testing-expired` reviews or declines it. */
+/** The alert for an expired sequence, or null where none of the rules that `fired` reviews or declines it. */
 export function expiredCardTestingAlert(
   parts: Pick<AlertParts, 'pipelineVersion'>,
   source: SourcePartition,
   rules: CompiledRuleSet,
+  fired: readonly CompiledRule[],
   expired: ExpiredCardTesting,
   detectedAt: number,
 ): Alert | null {
   const { finding } = expired;
-  const fired = rules.firedByTimer('card-testing-expired', { cardTestingSmallCount: finding.smallCount });
   if (fired.length === 0 || fired[0].rule.decision === 'approve') return null;
   const offset = lastOffset(finding, source);
   const deciding = decidingRule(fired, source, offset);

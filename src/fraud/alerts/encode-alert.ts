@@ -1,11 +1,13 @@
 /**
  * Owns the alert on the wire: a CloudEvents 1.0 event in Kafka binary content mode (attributes as `ce_` headers, the
- * alert as the JSON value, keyed by card). Neighbours: `emit-alerts.ts` sends it, `../cases/projector.ts` reads it.
+ * alert as the JSON value, keyed by card). Neighbours: `emit-alerts.ts` sends it, `../cases/projector.ts` reads it,
+ * `docs/ALERT-CONTRACT.md` promises it to others, `src/api/docs/asyncapi.ts` describes its headers.
  */
 import { StreamError } from '../../stream/errors.js';
 import type { OutputRecord, RecordHeader } from '../../stream/records.js';
 import { ALERT_EVENT_TYPE, type Alert } from './alert.js';
-import { alertSchema } from './alert-schema.js';
+import { ALERT_SCHEMA_URN, alertSchema } from './alert-schema.js';
+import { alertTrace, type TraceContext } from './trace-context.js';
 
 /** A record of the alerts topic that holds no alert of this version. */
 export class AlertUnreadableError extends StreamError {
@@ -16,9 +18,13 @@ export class AlertUnreadableError extends StreamError {
 
 const header = (name: string, value: string): RecordHeader => [name, Buffer.from(value, 'utf8')];
 
-/** The alert as a record. Its partition follows from the key, so a card's alerts stay in order. */
-export function encodeAlert(alert: Alert, topic: string): OutputRecord {
+/**
+ * The alert as a record. Its partition follows from the key, so a card's alerts stay in order. `payment` is the trace
+ * of the payment that it was made for, where that has one.
+ */
+export function encodeAlert(alert: Alert, topic: string, payment: TraceContext | null = null): OutputRecord {
   const { source } = alert.evidence;
+  const { traceparent, tracestate } = alertTrace(alert.alertId, payment);
   return {
     topic,
     key: Buffer.from(alert.cardId, 'utf8'),
@@ -30,10 +36,18 @@ export function encodeAlert(alert: Alert, topic: string): OutputRecord {
       header('ce_type', ALERT_EVENT_TYPE),
       header('ce_time', new Date(alert.detectedAt).toISOString()),
       header('ce_subject', alert.paymentId ?? alert.cardId),
+      header('ce_dataschema', ALERT_SCHEMA_URN),
+      ...traceHeaders('traceparent', traceparent),
+      ...(tracestate === null ? [] : traceHeaders('tracestate', tracestate)),
       header('content-type', 'application/json'),
     ],
     timestampMs: alert.detectedAt,
   };
+}
+
+/** For those who read CloudEvents, and for tracing agents, which look for the plain name. */
+function traceHeaders(name: string, value: string): RecordHeader[] {
+  return [header(`ce_${name}`, value), header(name, value)];
 }
 
 const utf8 = new TextDecoder('utf-8', { fatal: true });

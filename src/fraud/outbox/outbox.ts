@@ -23,19 +23,43 @@ export interface OutboxEntry {
   readonly at: number;
 }
 
+/** How far the outbox has come. */
+export interface OutboxHead {
+  /** Names this very outbox: a new database has another one, whose sequences begin anew. */
+  readonly outboxId: string;
+  /** The last sequence given out; 0 before the first. */
+  readonly lastSequence: number;
+}
+
+/** Head and entries as they stood at one moment. */
+export interface OutboxPage extends OutboxHead {
+  readonly entries: readonly OutboxEntry[];
+}
+
 /** Errors: code `database-unavailable`, worth another try. */
 export interface Outbox {
-  /** Entries after a sequence, in order, at most `limit`. */
-  after(sequence: number, limit: number): Promise<readonly OutboxEntry[]>;
+  head(): Promise<OutboxHead>;
+  /**
+   * Entries after a sequence, in order: at most `entries`, and at most `bytes` of keys and values but one entry at
+   * least, where there is one.
+   */
+  after(sequence: number, most: { readonly entries: number; readonly bytes: number }): Promise<OutboxPage>;
   /** Entries up to and with `sequence` have been relayed for good and may go. */
   forget(sequence: number): Promise<void>;
   /**
-   * Takes the relay's seat, of which there is one in the whole deployment; resolves once it is free. `onEntries` is
-   * called whenever there may be new entries, `onLost` when the seat is lost (the database went away).
+   * Takes the relay's seat, of which there is one to a database; resolves once it is free, or with null once `stopping`
+   * is aborted. `onEntries` is called whenever there may be new entries, `onLost` when the seat is lost (the database
+   * went away).
    */
-  takeSeat(handlers: { onEntries(): void; onLost(error: Error): void }): Promise<OutboxSeat>;
+  takeSeat(handlers: SeatHandlers, stopping: AbortSignal): Promise<OutboxSeat | null>;
+}
+
+export interface SeatHandlers {
+  onEntries(): void;
+  onLost(error: Error): void;
 }
 
 export interface OutboxSeat {
+  /** Gives the seat back. Never rejects: a seat whose connection is gone is free already. */
   release(): Promise<void>;
 }

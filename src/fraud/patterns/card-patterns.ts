@@ -28,19 +28,25 @@ export type OnExpired = (
   context: StepContext,
 ) => void;
 
+/** The parameters in force in a task. They change between batches alone. */
+export type ParametersOf = (taskId: string) => PatternParameters;
+
 class OpenCardPatterns implements OpenKeyedStep<PaymentBatch> {
-  private readonly cardTesting: CardTesting;
+  private parameters: PatternParameters;
+  private cardTesting: CardTesting;
 
   constructor(
-    private readonly parameters: PatternParameters,
+    private readonly parametersOf: ParametersOf,
     private readonly card: CardColumns,
     private readonly onExpired: OnExpired,
     private readonly context: StepContext,
   ) {
-    this.cardTesting = new CardTesting(parameters.cardTesting, card);
+    this.parameters = parametersOf(context.taskId);
+    this.cardTesting = new CardTesting(this.parameters.cardTesting, card);
   }
 
   apply(batch: PaymentBatch, row: number, slot: number): void {
+    if (row === 0) this.takeParameters();
     batch.findings[row] = 0;
     this.lookForTesting(batch, row, slot);
     this.lookForBurst(batch, row, slot);
@@ -49,10 +55,19 @@ class OpenCardPatterns implements OpenKeyedStep<PaymentBatch> {
 
   onTimer(timer: FiredTimer, slot: number, key: Buffer, outputs: Outputs): void {
     if (timer.field !== CARD_TESTING_TIMER) return;
+    this.takeParameters();
     const finding = this.cardTesting.expire(slot, timer.dueMs);
     if (finding === null) return;
     this.context.count('card-patterns.card-testing-unfinished');
     this.onExpired(finding, slot, key, timer.dueMs, outputs, this.context);
+  }
+
+  /** A sequence under way goes on by the new parameters; a timer that is set fires when it was to. */
+  private takeParameters(): void {
+    const parameters = this.parametersOf(this.context.taskId);
+    if (parameters === this.parameters) return;
+    this.parameters = parameters;
+    this.cardTesting = new CardTesting(parameters.cardTesting, this.card);
   }
 
   private lookForTesting(batch: PaymentBatch, row: number, slot: number): void {
@@ -114,12 +129,12 @@ function takeDown(batch: PaymentBatch, row: number, bit: number, finding: Patter
 
 /** Sets `findings`, its value columns and `matches`. Owns the card state's `testing*` fields and their timer. */
 export function cardPatterns(
-  parameters: PatternParameters,
+  parametersOf: ParametersOf,
   options: { readonly onExpired: OnExpired },
 ): KeyedStep<PaymentBatch, typeof cardState.fields> {
   return {
     kind: 'keyed',
     id: 'card-patterns',
-    open: (context, columns) => new OpenCardPatterns(parameters, columns, options.onExpired, context),
+    open: (context, columns) => new OpenCardPatterns(parametersOf, columns, options.onExpired, context),
   };
 }

@@ -10,14 +10,13 @@
  */
 import { isUtf8 } from 'node:buffer';
 import type { RecordBatch } from '../../stream/records.js';
-import { hash53 } from '../../stream/state/key-index.js';
 import type { TokeniseCard } from './card-token.js';
 import { PAYMENT_LIMITS, type Payment } from './payment.js';
 import type { PaymentBatch } from './payment-batch.js';
-import { type PaymentDecoder, type PaymentSource, paymentSource, putPayment } from './payment-source.js';
+import { type PaymentDecoder, type PaymentSource, paymentSource, putPayment, putPlaces } from './payment-source.js';
 import { InvalidPaymentError, Refusal, showText } from './refusal.js';
 import { repeatedName } from './repeated-name.js';
-import { FIELD, PaymentScan } from './scan-payment.js';
+import { PaymentScan } from './scan-payment.js';
 import { validatePayment } from './validate-payment.js';
 
 export interface JsonDecoderOptions {
@@ -59,7 +58,7 @@ export function jsonDecoder(options: JsonDecoderOptions = {}): PaymentDecoder {
       if (length < 0) return new Refusal('null-value', 'the record has no value');
       const start = records.valueStart[index];
       if (length <= PAYMENT_LIMITS.maxBytes && scan.read(records.bytes, start, start + length)) {
-        putScanned(scan, records.bytes, batch, row);
+        putPlaces(scan, records.bytes, batch, row);
         return null;
       }
       counters.strict += 1;
@@ -70,26 +69,6 @@ export function jsonDecoder(options: JsonDecoderOptions = {}): PaymentDecoder {
     },
     parse: (value) => parsePayment(value, options),
   };
-}
-
-/** Writes a scanned payment to a row; its texts stay in the record. */
-function putScanned(scan: PaymentScan, bytes: Uint8Array, batch: PaymentBatch, row: number): void {
-  const { start, length, number } = scan;
-  batch.inSide[row] = 0;
-  batch.keyStart[row] = start[FIELD.cardId];
-  batch.keyLength[row] = length[FIELD.cardId];
-  batch.merchantStart[row] = start[FIELD.merchantId];
-  batch.merchantLength[row] = length[FIELD.merchantId];
-  batch.paymentIdStart[row] = start[FIELD.paymentId];
-  batch.paymentIdLength[row] = length[FIELD.paymentId];
-  batch.merchantHash[row] = hash53(bytes, start[FIELD.merchantId], length[FIELD.merchantId]);
-  batch.eventTimeMs[row] = number[FIELD.occurredAt];
-  batch.amountMinor[row] = number[FIELD.amountMinor];
-  const country = start[FIELD.country];
-  batch.country[row] = scan.has(FIELD.country) ? (bytes[country] << 8) | bytes[country + 1] : 0;
-  const located = scan.has(FIELD.latitude);
-  batch.latitude[row] = located ? number[FIELD.latitude] : Number.NaN;
-  batch.longitude[row] = located ? number[FIELD.longitude] : Number.NaN;
 }
 
 /** The strict path: any bytes to a payment, or the reason why not. Exported for the fuzz test that compares the paths. */

@@ -11,8 +11,9 @@ import type { TokeniseCard } from './card-token.js';
 import { readStrictly } from './decode-json.js';
 import { encodePayment } from './encode-json.js';
 import { PAYMENT_LIMITS } from './payment.js';
+import { FIELD } from './plain-payment.js';
 import { Refusal } from './refusal.js';
-import { FIELD, PaymentScan } from './scan-payment.js';
+import { PaymentScan } from './scan-payment.js';
 import { validatePayment } from './validate-payment.js';
 
 /** A payment ready for the topic. `value` can be a view into the file's bytes: valid while it is held. */

@@ -1,6 +1,6 @@
 /**
- * Owns the source step of payments: records in, rows out, whatever the format. A format is a {@link PaymentDecoder};
- * JSON's is in `decode-json.ts`, Avro and Protobuf can follow beside it. Neighbours: the task calls `decode`, alerts
+ * Owns the source step of payments: records in, rows out, whatever the format. A format is a {@link PaymentDecoder}:
+ * `decode-json.ts`, `decode-avro.ts`, and `decode-any.ts` for both on one topic. Neighbours: the task calls `decode`, alerts
  * call the decoder's `parse` when they need the whole payment.
  */
 import type { Rejects, SourceStep } from '../../stream/pipeline/pipeline.js';
@@ -8,6 +8,7 @@ import type { RecordBatch } from '../../stream/records.js';
 import { hash53 } from '../../stream/state/key-index.js';
 import type { Payment } from './payment.js';
 import { PaymentBatch } from './payment-batch.js';
+import { FIELD, type PlainPayment } from './plain-payment.js';
 import type { Refusal } from './refusal.js';
 
 /** What a decoder did since it was made. One decoder serves one thread. */
@@ -22,6 +23,8 @@ export interface DecoderCounters {
 export interface PaymentDecoder {
   readonly format: string;
   readonly counters: Readonly<DecoderCounters>;
+  /** As {@link SourceStep.prepare}: for formats that need more than the record's own bytes. */
+  prepare?(records: RecordBatch, stopping: () => boolean): Promise<void> | null;
   /** Fills row `row` of `batch` from record `index`, or says why it cannot; a refused row may be half filled. */
   decode(records: RecordBatch, index: number, batch: PaymentBatch, row: number): Refusal | null;
   /** The whole payment, for evidence. Throws {@link InvalidPaymentError}. */
@@ -44,13 +47,14 @@ export function paymentSource(options: {
     topic,
     decoder,
     makeBatch: (capacity) => new PaymentBatch(capacity, featureCount),
+    prepare: (records, stopping) => decoder.prepare?.(records, stopping) ?? null,
     decode(batch: PaymentBatch, records: RecordBatch, rejects: Rejects): void {
       batch.reset();
       let row = 0;
       for (let index = 0; index < records.count; index++) {
         const refusal = decoder.decode(records, index, batch, row);
         if (refusal !== null) {
-          rejects.reject(index, refusal.code, refusal.message);
+          rejects.reject(index, refusal.code, refusal.message, refusal.details);
           continue;
         }
         batch.recordIndex[row] = index;
@@ -77,4 +81,24 @@ export function putPayment(payment: Payment, batch: PaymentBatch, row: number): 
     payment.country === undefined ? 0 : (payment.country.charCodeAt(0) << 8) | payment.country.charCodeAt(1);
   batch.latitude[row] = payment.latitude ?? Number.NaN;
   batch.longitude[row] = payment.longitude ?? Number.NaN;
+}
+
+/** Writes a payment to a row whose texts lie in the record's own bytes, and stay there. */
+export function putPlaces(plain: PlainPayment, bytes: Uint8Array, batch: PaymentBatch, row: number): void {
+  const { start, length, number } = plain;
+  batch.inSide[row] = 0;
+  batch.keyStart[row] = start[FIELD.cardId];
+  batch.keyLength[row] = length[FIELD.cardId];
+  batch.merchantStart[row] = start[FIELD.merchantId];
+  batch.merchantLength[row] = length[FIELD.merchantId];
+  batch.paymentIdStart[row] = start[FIELD.paymentId];
+  batch.paymentIdLength[row] = length[FIELD.paymentId];
+  batch.merchantHash[row] = hash53(bytes, start[FIELD.merchantId], length[FIELD.merchantId]);
+  batch.eventTimeMs[row] = number[FIELD.occurredAt];
+  batch.amountMinor[row] = number[FIELD.amountMinor];
+  const country = start[FIELD.country];
+  batch.country[row] = plain.has(FIELD.country) ? (bytes[country] << 8) | bytes[country + 1] : 0;
+  const located = plain.has(FIELD.latitude);
+  batch.latitude[row] = located ? number[FIELD.latitude] : Number.NaN;
+  batch.longitude[row] = located ? number[FIELD.longitude] : Number.NaN;
 }

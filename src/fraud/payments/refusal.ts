@@ -4,6 +4,7 @@
  * Neighbours: `validate-payment.ts` refuses fields, `decode-json.ts` refuses bytes.
  */
 import { StreamError } from '../../stream/errors.js';
+import type { RejectDetails } from '../../stream/pipeline/pipeline.js';
 
 /** Stable; documented for whoever reads dead letters. */
 export type RefusalCode =
@@ -18,13 +19,21 @@ export type RefusalCode =
   | 'out-of-range'
   | 'too-long'
   | 'bad-format'
-  | 'pan-in-clear';
+  | 'pan-in-clear'
+  | 'malformed-framing'
+  | 'malformed-avro'
+  | 'schema-unknown'
+  | 'schema-unusable'
+  | 'schema-incompatible'
+  | 'schema-unavailable';
 
 /** Why a message is no payment. Not an Error: refusals are data on a path that must stay cheap. */
 export class Refusal {
   constructor(
     readonly code: RefusalCode,
     readonly message: string,
+    /** What else programs want to know, as headers of the dead letter. */
+    readonly details?: RejectDetails,
   ) {}
 }
 
@@ -47,6 +56,7 @@ export function describeValue(value: unknown): string {
     case 'string':
       return value === '' ? 'an empty text' : `text ${showText(value)}`;
     case 'number':
+      if (!Number.isFinite(value)) return `number ${value}`;
       return Math.abs(value) < 1e9 ? `number ${value}` : `a number of ${Math.abs(value).toFixed(0).length} digits`;
     case 'boolean':
       return `${value}`;

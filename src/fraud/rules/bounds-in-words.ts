@@ -9,9 +9,9 @@
  */
 import { formatMoney } from '../alerts/money.js';
 import { type Comparison, compare } from './condition.js';
-import type { Signal } from './signals.js';
+import type { Variable } from './variables.js';
 
-/** A comparison of a signal with a number, which holds. */
+/** A comparison of a variable with a number, which holds. */
 export interface Bound {
   readonly op: Comparison;
   readonly value: number;
@@ -27,11 +27,11 @@ const WORDS: Readonly<Record<Comparison, string>> = {
 };
 
 /**
- * One sentence part for all bounds of a signal. Of several lower or upper bounds the tightest is told, and one of each
+ * One sentence part for all bounds of a variable. Of several lower or upper bounds the tightest is told, and one of each
  * as "between". `currency` null: amounts are told in minor units.
  */
 export function boundsInWords(
-  signal: Signal,
+  variable: Variable,
   value: number,
   bounds: readonly Bound[],
   currency: string | null,
@@ -40,13 +40,13 @@ export function boundsInWords(
   const upper = tightest(bounds, '<=', '<');
   const others = bounds.filter(({ op }) => op === '==' || op === '!=');
   const limits = [lower, upper].filter((bound) => bound !== null);
-  const write = (number: number) => writeBound(number, signal, currency);
+  const write = (number: number) => writeBound(number, variable, currency);
   const tell = (bound: Bound) => `${WORDS[bound.op]} ${write(bound.value)}`;
   const range =
     lower !== null && upper !== null ? [`between ${write(lower.value)} and ${write(upper.value)}`] : limits.map(tell);
   const words = [...new Set([...range, ...others.map(tell)])].join(' and ');
-  const shown = writeValue(value, [...limits, ...others], signal, currency);
-  return signal.unit === 'count' ? `${shown} ${signal.words}, ${words}` : `${signal.words} ${shown} is ${words}`;
+  const shown = writeValue(value, [...limits, ...others], variable, currency);
+  return variable.unit === 'count' ? `${shown} ${variable.words}, ${words}` : `${variable.words} ${shown} is ${words}`;
 }
 
 /** The bound that leaves least room; at the same number the one that leaves the number itself out. */
@@ -62,8 +62,8 @@ function tightest(bounds: readonly Bound[], including: Comparison, excluding: Co
   return best;
 }
 
-function writeBound(value: number, signal: Signal, currency: string | null): string {
-  switch (signal.unit) {
+function writeBound(value: number, variable: Variable, currency: string | null): string {
+  switch (variable.unit) {
     case 'money':
       return currency === null ? `${value} minor units` : formatMoney(value, currency);
     case 'seconds':
@@ -74,17 +74,17 @@ function writeBound(value: number, signal: Signal, currency: string | null): str
     }
     case 'km/h':
     case 'km':
-      return `${value} ${signal.unit}`;
+      return `${value} ${variable.unit}`;
     default:
       return String(value);
   }
 }
 
 /** Upholds invariant 2. */
-function writeValue(value: number, bounds: readonly Bound[], signal: Signal, currency: string | null): string {
-  switch (signal.unit) {
+function writeValue(value: number, bounds: readonly Bound[], variable: Variable, currency: string | null): string {
+  switch (variable.unit) {
     case 'money':
-      return writeBound(value, signal, currency);
+      return writeBound(value, variable, currency);
     case 'seconds': {
       const told = writeDuration(value * 1_000);
       const isTrue = bounds.every(
@@ -96,7 +96,7 @@ function writeValue(value: number, bounds: readonly Bound[], signal: Signal, cur
       return roundTruly(value, bounds, 2);
     case 'km/h':
     case 'km':
-      return `${roundTruly(value, bounds, 0)} ${signal.unit}`;
+      return `${roundTruly(value, bounds, 0)} ${variable.unit}`;
     default:
       return Number.isInteger(value) ? String(value) : roundTruly(value, bounds, Math.abs(value) >= 100 ? 0 : 2);
   }

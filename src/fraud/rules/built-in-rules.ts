@@ -2,83 +2,67 @@
  * Owns the rule set that ships. Its thresholds are data like any rule's; a rule set from outside replaces the whole.
  * The score's thresholds belong to the shipped model: a new model needs them looked at again.
  */
-import type { RuleSet } from './rule-set.js';
+import { DEFAULT_PATTERN_PARAMETERS } from '../patterns/pattern-parameters.js';
+import type { Rule, RuleContent, RuleSet } from './rule.js';
 
-export const builtInRules: RuleSet = {
+const shipped = (
+  id: string,
+  rule: Pick<RuleContent, 'name' | 'description' | 'condition' | 'decision' | 'severity'> & Partial<RuleContent>,
+): Rule => ({ id, version: 1, trigger: 'payment', scope: {}, state: 'active', ...rule });
+
+export const builtInRuleSet: RuleSet = {
   version: 1,
   rules: [
-    {
-      id: 'high-score',
+    shipped('card-testing', {
+      name: 'Card testing, then a large payment',
+      description: 'Several small payments of a card in a short time, then a large one.',
+      condition: 'patterns.cardTesting',
+      decision: 'decline',
+      severity: 'high',
+    }),
+    shipped('elevated-score', {
+      name: 'Elevated score',
+      description: 'The model finds the payment suspicious.',
+      condition: 'score >= 0.5 && score < 0.9',
+      decision: 'review',
+      severity: 'medium',
+    }),
+    shipped('high-score', {
       name: 'High score',
-      version: 1,
-      trigger: 'payment',
-      condition: { signal: 'score', op: '>=', value: 0.9 },
+      description: 'The model is nearly sure.',
+      condition: 'score >= 0.9',
       decision: 'decline',
       severity: 'critical',
-    },
-    {
-      id: 'card-testing',
-      name: 'Card testing, then a large payment',
-      version: 1,
-      trigger: 'payment',
-      condition: { signal: 'cardTesting', op: '==', value: true },
-      decision: 'decline',
-      severity: 'high',
-    },
-    {
-      id: 'elevated-score',
-      name: 'Elevated score',
-      version: 1,
-      trigger: 'payment',
-      condition: {
-        all: [
-          { signal: 'score', op: '>=', value: 0.5 },
-          { signal: 'score', op: '<', value: 0.9 },
-        ],
-      },
-      decision: 'review',
-      severity: 'medium',
-    },
-    {
-      id: 'impossible-travel',
+    }),
+    shipped('impossible-travel', {
       name: 'Impossible travel',
-      version: 1,
-      trigger: 'payment',
-      condition: { signal: 'impossibleTravel', op: '==', value: true },
+      description: 'Two payments of a card further apart than its holder can have travelled.',
+      condition: 'patterns.impossibleTravel',
       decision: 'review',
       severity: 'high',
-    },
-    {
-      id: 'velocity-burst',
-      name: 'Velocity burst',
-      version: 1,
-      trigger: 'payment',
-      condition: { signal: 'velocityBurst', op: '==', value: true },
-      decision: 'review',
-      severity: 'medium',
-    },
-    {
-      id: 'risky-merchant-amount',
+    }),
+    shipped('risky-merchant-amount', {
       name: 'Large amount at a risky merchant',
-      version: 1,
-      trigger: 'payment',
-      condition: {
-        all: [
-          { signal: 'merchantRisk', op: '>=', value: 0.7 },
-          { signal: 'amountMinor', op: '>=', value: 20_000 },
-        ],
-      },
+      description: 'A large amount at a merchant with a high share of fraud.',
+      condition: 'merchant.risk >= 0.7 && payment.amountMinor >= 20000',
       decision: 'review',
       severity: 'medium',
-    },
-    {
-      id: 'unfinished-card-testing',
+    }),
+    shipped('unfinished-card-testing', {
       name: 'Card testing without a large payment',
-      version: 1,
+      description: 'Several small payments of a card, and no large one in time.',
       trigger: 'card-testing-expired',
-      condition: { signal: 'cardTestingSmallCount', op: '>=', value: 3 },
+      condition: 'patterns.cardTestingSmallCount >= 3',
       decision: 'review',
       severity: 'low',
-    },
+    }),
+    shipped('velocity-burst', {
+      name: 'Velocity burst',
+      description: 'Many payments of a card in a short time.',
+      condition: 'patterns.velocityBurst',
+      decision: 'review',
+      severity: 'medium',
+    }),
   ],
+  patterns: DEFAULT_PATTERN_PARAMETERS,
 };

@@ -1,129 +1,218 @@
 /**
- * Owns the checks of a condition that comes from outside: its form, its limits, and that signals, operators and values
- * fit each other. Neighbours: `rule-set.ts` calls it for every rule.
+ * Owns the checks of a condition's text: its size, that it parses, that its names and functions exist, that types and
+ * units fit, and what one evaluation can cost. Every problem has its line and column and says what to do. Neighbours:
+ * `condition-words.ts` words syntax and types, `check-rule.ts` checks the rest of a rule.
  */
-import { COMPARISONS, type Comparison, type Condition } from './condition.js';
-import type { Signals } from './signals.js';
+import type { ASTNode } from '@marcbachmann/cel-js';
+import { type Finding, findingOf, quoted, typeInWords } from './condition-words.js';
+import { ASSUMED_PARTS, costOf } from './cost.js';
+import { CONDITION_LIMITS, FUNCTIONS, LOOPS, parseCel, typeOf, variablesOf } from './language.js';
+import { nearestName } from './near-names.js';
+import { RULE_TRIGGERS, type RuleTrigger } from './rule.js';
+import type { RuleProblem } from './rule-problems.js';
+import { childrenOf, variableName } from './tree.js';
+import type { Variable } from './variables.js';
 
-/** One thing wrong with a rule set: where, what, and what to do about it. */
-export interface RuleProblem {
-  /** As `rules[2].condition.all[0].signal`. */
-  readonly path: string;
-  readonly message: string;
-  readonly hint: string;
+export interface CheckedCondition {
+  /** In the order of the text; empty where the condition can be used. */
+  readonly problems: readonly RuleProblem[];
+  /** An upper bound of the steps of one evaluation; 0 where it cannot be told. */
+  readonly cost: number;
 }
 
-export const CONDITION_LIMITS = { maxDepth: 8, maxComparisons: 64 } as const;
-
-const FORM_HINT = 'write {signal, op, value}, or {all: […]}, {any: […]}, {not: …}';
-
-interface Walk {
-  readonly signals: Signals;
-  readonly problems: RuleProblem[];
-  comparisons: number;
+/** Checks a condition for rules of this trigger. Never throws, whatever the text. */
+export function checkCondition(text: string, trigger: RuleTrigger): CheckedCondition {
+  const { findings, cost } = look(text, trigger);
+  const problems = findings.toSorted((a, b) => a.at - b.at).map((finding) => problemAt(text, finding));
+  return { problems, cost };
 }
 
-/** Returns the condition; what is wrong with it is added to `problems` (then the result must not be used). */
-export function checkCondition(input: unknown, path: string, signals: Signals, problems: RuleProblem[]): Condition {
-  const walk: Walk = { signals, problems, comparisons: 0 };
-  const condition = check(input, path, 1, walk);
-  if (walk.comparisons > CONDITION_LIMITS.maxComparisons) {
-    const message = `has ${walk.comparisons} comparisons, more than ${CONDITION_LIMITS.maxComparisons}`;
-    problems.push({ path, message, hint: 'split it into several rules' });
+interface Looked {
+  readonly findings: readonly Finding[];
+  readonly cost: number;
+}
+
+const only = (finding: Finding): Looked => ({ findings: [finding], cost: 0 });
+
+function look(text: string, trigger: RuleTrigger): Looked {
+  const unreadable = textFinding(text);
+  if (unreadable !== null) return only(unreadable);
+  try {
+    const parsed = parseCel(text, trigger);
+    const names = nameFindings(parsed.ast, trigger);
+    if (names.length > 0) return { findings: names, cost: 0 };
+    const { valid, error } = parsed.check();
+    if (!valid) return only(findingOf(error, text));
+    return lookAtMeaning(parsed.ast, trigger);
+  } catch (error) {
+    return only(findingOf(error, text));
   }
-  return condition;
 }
 
-const UNUSABLE: Condition = { all: [] };
-
-function refuse(walk: Walk, path: string, message: string, hint: string): Condition {
-  walk.problems.push({ path, message, hint });
-  return UNUSABLE;
+function lookAtMeaning(root: ASTNode, trigger: RuleTrigger): Looked {
+  const type = typeOf(root);
+  if (type !== 'bool') {
+    const message = `the condition must be yes or no, this is ${typeInWords(type)}`;
+    return only({ at: root.start, message, hint: 'compare it with something, as score >= 0.5' });
+  }
+  const cost = costOf(root);
+  const findings = valueFindings(root, variableMap(trigger));
+  if (cost > CONDITION_LIMITS.maxCost) {
+    const message = `one evaluation can take ${cost} steps, the limit is ${CONDITION_LIMITS.maxCost}`;
+    const hint = `shorten the lists that loops go through (a split counts as ${ASSUMED_PARTS} parts), or split the rule`;
+    return { findings: [...findings, { at: root.start, message, hint }], cost };
+  }
+  return { findings, cost };
 }
 
-function check(input: unknown, path: string, depth: number, walk: Walk): Condition {
-  if (depth > CONDITION_LIMITS.maxDepth) {
-    return refuse(walk, path, `lies deeper than ${CONDITION_LIMITS.maxDepth} levels`, 'flatten the condition');
+function textFinding(text: string): Finding | null {
+  if (text.trim() === '') return { at: 0, message: 'the condition is empty', hint: 'write one, as score >= 0.9' };
+  if (text.length > CONDITION_LIMITS.maxLength) {
+    const message = `the condition has ${text.length} characters, the limit is ${CONDITION_LIMITS.maxLength}`;
+    return { at: 0, message, hint: 'split it into several rules' };
   }
-  if (input === null || typeof input !== 'object' || Array.isArray(input)) {
-    return refuse(walk, path, 'is no condition', FORM_HINT);
+  for (let at = 0; at < text.length; at++) {
+    const unit = text.charCodeAt(at);
+    const isAllowed = unit >= 0x20 ? unit !== 0x7f : unit === 0x0a || unit === 0x0d || unit === 0x09;
+    if (!isAllowed) return { at, message: 'a control character stands here', hint: 'remove it' };
   }
-  const node = input as Record<string, unknown>;
-  const form = Object.keys(node).sort().join(' ');
-  switch (form) {
-    case 'all':
-      return { all: checkParts(node.all, `${path}.all`, depth, walk) };
-    case 'any':
-      return { any: checkParts(node.any, `${path}.any`, depth, walk) };
-    case 'not':
-      return { not: check(node.not, `${path}.not`, depth + 1, walk) };
-    case 'op signal value':
-      return checkComparison(node, path, walk);
+  if (!text.isWellFormed()) return { at: 0, message: 'holds half a surrogate pair', hint: 'write the text anew' };
+  return null;
+}
+
+/** Unknown names, and parts of CEL that rules leave out: all of them at once. */
+function nameFindings(root: ASTNode, trigger: RuleTrigger): readonly Finding[] {
+  const findings: Finding[] = [];
+  walkNames(root, new Set(), variableMap(trigger), findings);
+  return findings;
+}
+
+type VariableMap = ReadonlyMap<string, Variable>;
+
+const VARIABLE_MAPS = new Map(
+  RULE_TRIGGERS.map((trigger): [RuleTrigger, VariableMap] => [
+    trigger,
+    new Map(variablesOf(trigger).map((variable) => [variable.name, variable])),
+  ]),
+);
+
+function variableMap(trigger: RuleTrigger): VariableMap {
+  return VARIABLE_MAPS.get(trigger) ?? new Map();
+}
+
+function walkNames(node: ASTNode, items: ReadonlySet<string>, variables: VariableMap, findings: Finding[]): void {
+  const name = variableName(node);
+  if (name !== null && !items.has(name.split('.')[0])) {
+    const finding = unknownName(node, name, variables);
+    if (finding !== null) findings.push(finding);
+    return;
+  }
+  const leftOut = partLeftOut(node);
+  if (leftOut !== null) findings.push(leftOut);
+  if (node.op === 'rcall' && LOOPS.has(node.args[0])) {
+    const [, list, [item, ...bodies]] = node.args;
+    walkNames(list, items, variables, findings);
+    const inner = item?.op === 'id' ? new Set([...items, item.args]) : items;
+    for (const body of bodies) walkNames(body, inner, variables, findings);
+    return;
+  }
+  for (const child of childrenOf(node)) walkNames(child, items, variables, findings);
+}
+
+function unknownName(node: ASTNode, name: string, variables: VariableMap): Finding | null {
+  if (variables.has(name)) return null;
+  const [group, field] = name.split('.');
+  const fields = [...variables.keys()].flatMap((known) => (known.startsWith(`${group}.`) ? [known] : []));
+  if (field === undefined && fields.length > 0) return null; // of the whole group the type check tells
+  if (fields.length > 0) {
+    const hint = nearestName(
+      field,
+      fields.map((known) => known.slice(group.length + 1)),
+    ).replace('did you mean ', `did you mean ${group}.`);
+    return { at: node.pos, message: `${group} has no field ${quoted(field)}`, hint };
+  }
+  const last = field ?? name;
+  const byField = [...variables.keys()].find((known) => known.endsWith(`.${last}`));
+  const hint = byField === undefined ? nearestName(name, [...variables.keys()]) : `did you mean ${byField}?`;
+  return { at: node.start, message: `${quoted(name)} is not known here`, hint };
+}
+
+function partLeftOut(node: ASTNode): Finding | null {
+  switch (node.op) {
+    case 'map':
+      return { at: node.start, message: 'maps are not part of rules', hint: 'use a list: ["DE", "FR"]' };
+    case '[]':
+      return groupIndexed(node.args[0]);
+    case '.?':
+    case '[?]':
+      return { at: node.start, message: `${node.op} is not part of rules`, hint: 'a text that is not known is ""' };
+    case 'value':
+      if (typeof node.args === 'object' && node.args !== null) {
+        return {
+          at: node.start,
+          message: 'bytes and unsigned numbers are not part of rules',
+          hint: 'leave out b or u',
+        };
+      }
+      return null;
+    case 'call':
+    case 'rcall':
+      return functionLeftOut(node, node.args[0]);
     default:
-      return refuse(walk, path, form === '' ? 'is empty' : `has the fields ${form.replaceAll(' ', ', ')}`, FORM_HINT);
+      return null;
   }
 }
 
-function checkParts(input: unknown, path: string, depth: number, walk: Walk): Condition[] {
-  if (!Array.isArray(input) || input.length === 0) {
-    refuse(walk, path, 'is not a list of conditions', 'write at least one condition in [ ]');
-    return [];
-  }
-  if (input.length > CONDITION_LIMITS.maxComparisons) {
-    refuse(walk, path, `lists ${input.length} conditions`, `at most ${CONDITION_LIMITS.maxComparisons}`);
-    return [];
-  }
-  return input.map((part, index) => check(part, `${path}[${index}]`, depth + 1, walk));
+function groupIndexed(node: ASTNode): Finding | null {
+  if (node.op !== 'id' || !GROUPS.has(node.args)) return null;
+  return { at: node.start, message: `${node.args}[…] is not part of rules`, hint: `write ${node.args}. and the field` };
 }
 
-function checkComparison(node: Record<string, unknown>, path: string, walk: Walk): Condition {
-  walk.comparisons++;
-  const { signal: name, op, value } = node;
-  if (typeof op !== 'string' || !COMPARISONS.includes(op as Comparison)) {
-    return refuse(walk, `${path}.op`, `${JSON.stringify(op)} is no comparison`, `use one of ${COMPARISONS.join(' ')}`);
-  }
-  const signal = typeof name === 'string' ? walk.signals.get(name) : undefined;
-  if (typeof name !== 'string' || signal === undefined) {
-    return refuse(walk, `${path}.signal`, `no signal is called ${JSON.stringify(name)}`, nearest(name, walk.signals));
-  }
-  if (signal.unit === 'flag') {
-    if (typeof value !== 'boolean') {
-      return refuse(walk, `${path}.value`, `${name} is yes or no, not ${JSON.stringify(value)}`, 'write true or false');
-    }
-    if (op !== '==' && op !== '!=') {
-      return refuse(walk, `${path}.op`, `${name} is yes or no and has no order`, 'use == or !=');
-    }
-  } else if (typeof value !== 'number' || !Number.isFinite(value)) {
-    return refuse(walk, `${path}.value`, `${name} is a number, not ${JSON.stringify(value)}`, 'write a number');
-  } else if (signal.unit === 'share' && (value < 0 || value > 1)) {
-    return refuse(walk, `${path}.value`, `${name} lies between 0 and 1, never at ${value}`, 'write 0.9 for 90 %');
-  }
-  return { signal: name, op: op as Comparison, value };
+const INSTEAD: Readonly<Record<string, string>> = {
+  matches: 'use startsWith, endsWith or contains: patterns can take any time',
+  has: 'every field is there: compare a text with "", a number that is not known compares with nothing',
+};
+
+function functionLeftOut(node: ASTNode, name: string): Finding | null {
+  if (Object.hasOwn(FUNCTIONS, name)) return null;
+  const hint = Object.hasOwn(INSTEAD, name) ? INSTEAD[name] : nearestName(name, Object.keys(FUNCTIONS));
+  return { at: node.start, message: `rules have no function ${quoted(name)}`, hint };
 }
 
-function nearest(name: unknown, signals: Signals): string {
-  const names = [...signals.keys()];
-  const wanted = String(name).toLowerCase();
-  const ranked = names
-    .map((candidate) => ({ candidate, distance: editDistance(wanted, candidate.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance);
-  const [best] = ranked;
-  if (best !== undefined && best.distance <= Math.max(2, wanted.length / 3)) return `did you mean ${best.candidate}?`;
-  return `use one of ${names.slice(0, 20).join(', ')}`;
+const GROUPS = new Set(variablesOf('payment').flatMap(({ name }) => (name.includes('.') ? [name.split('.')[0]] : [])));
+
+const COMPARISONS = new Set(['==', '!=', '<', '<=', '>', '>=', 'in']);
+
+/** Comparisons with values that the variable never has: percents for shares, names of countries for their codes. */
+function valueFindings(node: ASTNode, variables: VariableMap): readonly Finding[] {
+  const below = childrenOf(node).flatMap((child) => valueFindings(child, variables));
+  if (!COMPARISONS.has(node.op)) return below;
+  const [left, right] = childrenOf(node);
+  return [...below, ...misfits(left, right, variables), ...misfits(right, left, variables)];
 }
 
-/** Levenshtein's distance, for texts of up to 64 characters; longer ones are cut. */
-function editDistance(left: string, right: string): number {
-  const a = left.slice(0, 64);
-  const b = right.slice(0, 64);
-  let previous = Array.from({ length: b.length + 1 }, (_, i) => i);
-  for (let i = 1; i <= a.length; i++) {
-    const current = [i];
-    for (let j = 1; j <= b.length; j++) {
-      const replaced = previous[j - 1] + (a[i - 1] === b[j - 1] ? 0 : 1);
-      current.push(Math.min(replaced, previous[j] + 1, current[j - 1] + 1));
-    }
-    previous = current;
+function misfits(named: ASTNode, other: ASTNode, variables: VariableMap): readonly Finding[] {
+  const variable = variables.get(variableName(named) ?? '');
+  if (variable === undefined) return [];
+  const values = other.op === 'list' ? other.args : [other];
+  return values.flatMap((value) => {
+    const finding = value.op === 'value' ? misfit(variable, value.args, value.start) : null;
+    return finding === null ? [] : [finding];
+  });
+}
+
+function misfit({ name, unit, form }: Variable, value: unknown, at: number): Finding | null {
+  if (unit === 'share' && (typeof value === 'number' || typeof value === 'bigint') && (value < 0 || value > 1)) {
+    return { at, message: `${name} lies between 0 and 1, never at ${value}`, hint: 'write 0.9 for 90 %' };
   }
-  return previous[b.length];
+  if (form !== null && typeof value === 'string' && value !== '' && !form.pattern.test(value)) {
+    return { at, message: `${name} is never ${JSON.stringify(value)}`, hint: `it is ${form.words}` };
+  }
+  return null;
+}
+
+function problemAt(text: string, { at, message, hint }: Finding): RuleProblem {
+  const before = text.slice(0, at);
+  const lineStart = before.lastIndexOf('\n') + 1;
+  return { path: 'condition', line: before.split('\n').length, column: at - lineStart + 1, message, hint };
 }

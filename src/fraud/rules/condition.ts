@@ -1,45 +1,93 @@
 /**
- * Owns conditions: a small typed tree over signals, and its compilation to loops over a batch's columns. A rule
- * language may replace {@link compileCondition} alone; everything else knows {@link CompiledCondition} only.
- * Neighbours: `signals.ts` names the values, `rule-set.ts` validates the tree, `compile-rules.ts` runs it.
+ * Owns conditions as they run: a small typed tree over columns, and its loops over a batch. `compile-condition.ts` makes
+ * it from the text; what cannot run over columns runs row by row, as a {@link Text} or as CEL ({@link Written}).
+ * Neighbours: `variables.ts` says where values lie, `reasons.ts` reads the same tree to tell why a rule fired.
  *
  * Evaluated a column at a time, not a row at a time: one tight loop a comparison, no call and no allocation a payment.
- * Ten rules cost 0.04 µs a payment, measured and watched by `test/unit/rules/compile-rules.test.ts`.
+ * Eight such rules cost about 0.06 µs a payment, measured by `scripts/rules/measure-rules.ts`.
  *
- * A signal that is not known is NaN: every comparison with it is false, `!=` too, so an unknown value fires no rule
- * unless the rule says `not` of a comparison.
+ * A number that is not known is NaN: every comparison with it is false, `!=` too, so an unknown value fires no rule
+ * unless the rule says `!` of a comparison.
  */
 import type { NumberColumn } from '../../stream/state/layout.js';
 import type { PaymentBatch } from '../payments/payment-batch.js';
-import { type Signal, type Signals, type SignalValues } from './signals.js';
+import { type Calculation, calculate, calculateAt } from './calculation.js';
+import type { ValueSource } from './language.js';
+import { type ColumnPlace, countryCode, type Variable } from './variables.js';
 
 export const COMPARISONS = ['>=', '>', '<=', '<', '==', '!='] as const;
 export type Comparison = (typeof COMPARISONS)[number];
 
+/** A column compared with a number. */
 export interface Compare {
-  readonly signal: string;
+  readonly kind: 'compare';
+  readonly variable: Variable;
+  readonly place: ColumnPlace;
   readonly op: Comparison;
-  /** A number in the signal's unit, or true/false for flags (which take `==` and `!=` alone). */
-  readonly value: number | boolean;
+  readonly value: number;
+}
+
+/** A yes-or-no column. */
+export interface Flag {
+  readonly kind: 'flag';
+  readonly variable: Variable;
+  readonly place: ColumnPlace;
+}
+
+/** The payment's country is one of these. */
+export interface Country {
+  readonly kind: 'country';
+  readonly variable: Variable;
+  /** As `countryCode` gives them; "" is a country here. */
+  readonly codes: ReadonlySet<number>;
+}
+
+export const TEXT_TESTS = ['startsWith', 'endsWith', 'contains'] as const;
+
+/** A text of the payment that is one of some, or that begins with, ends with or contains one. Runs row by row. */
+export interface Text {
+  readonly kind: 'text';
+  readonly variable: Variable;
+  readonly test: 'among' | (typeof TEXT_TESTS)[number];
+  readonly values: readonly string[];
+}
+
+/** Numbers worked out of columns and compared. */
+export interface Calculated {
+  readonly kind: 'calculated';
+  readonly left: Calculation;
+  readonly op: Comparison;
+  readonly right: Calculation;
+  readonly source: SourceText;
+}
+
+/** Runs row by row as CEL. Only ever the whole condition, or a part of an `all` at its top. */
+export interface Written {
+  readonly kind: 'written';
+  readonly source: SourceText;
+}
+
+/** As the author wrote it, and the variables in it. */
+export interface SourceText {
+  readonly text: string;
+  readonly variables: readonly Variable[];
 }
 
 export type Condition =
   | Compare
-  | { readonly all: readonly Condition[] }
-  | { readonly any: readonly Condition[] }
-  | { readonly not: Condition };
+  | Flag
+  | Country
+  | Text
+  | Calculated
+  | Written
+  | { readonly kind: 'constant'; readonly value: boolean }
+  | { readonly kind: 'all' | 'any'; readonly parts: readonly Condition[] }
+  | { readonly kind: 'not'; readonly part: Condition };
 
-/** What a condition language must give. */
-export interface CompiledCondition {
-  /** Writes 1 or 0 to `selected[row]` for rows 0 to `batch.count` - 1. */
-  select(batch: PaymentBatch, selected: Uint8Array): void;
-  /** The same for values outside a batch. */
-  test(values: SignalValues): boolean;
-}
+/** Writes 1 or 0 to `selected[row]` for rows 0 to `batch.count` - 1. */
+export type Select = (batch: PaymentBatch, selected: Uint8Array) => void;
 
-export type ConditionCompiler = (condition: Condition, signals: Signals) => CompiledCondition;
-
-/** Whether `value op bound` holds; false where `value` is NaN. */
+/** Whether `value op bound` holds; false where either is NaN. */
 export function compare(value: number, op: Comparison, bound: number): boolean {
   switch (op) {
     case '>=':
@@ -57,38 +105,127 @@ export function compare(value: number, op: Comparison, bound: number): boolean {
   }
 }
 
-/** Compiles a validated condition. `parseRuleSet` has checked signals, types, depth and size. */
-export const compileCondition: ConditionCompiler = (condition, signals) => {
-  if ('all' in condition) return combine(condition.all, signals, true);
-  if ('any' in condition) return combine(condition.any, signals, false);
-  if ('not' in condition) return negate(compileCondition(condition.not, signals));
-  const signal = signals.get(condition.signal);
-  if (signal === undefined) throw new TypeError(`no signal is called '${condition.signal}'`);
-  return signal.mask === 0 ? compareNumber(condition, signal) : compareFlag(condition, signal);
-};
+/** Whether loops over columns can tell it all. */
+export function isOverColumns(condition: Condition): boolean {
+  switch (condition.kind) {
+    case 'text':
+    case 'written':
+      return false;
+    case 'all':
+    case 'any':
+      return condition.parts.every(isOverColumns);
+    case 'not':
+      return isOverColumns(condition.part);
+    default:
+      return true;
+  }
+}
 
-function compareNumber(condition: Compare, signal: Signal): CompiledCondition {
-  const bound = Number(condition.value);
-  const { op } = condition;
-  const { offset } = signal;
-  return {
-    select: (batch, selected) =>
-      selectNumbers(signal.column(batch), offset, signal.stride(batch), batch.count, op, bound, selected),
-    test: (values) => compare(values[signal.name] ?? Number.NaN, op, bound),
+/** Whether it holds for the values of one payment. Not for {@link Written} ones: those are true here. */
+export function holdsAt(condition: Condition, values: ValueSource): boolean {
+  switch (condition.kind) {
+    case 'constant':
+      return condition.value;
+    case 'written':
+      return true;
+    case 'compare':
+      return compare(values.number(condition.variable.name), condition.op, condition.value);
+    case 'flag':
+      return values.flag(condition.variable.name);
+    case 'country':
+      return condition.codes.has(countryCode(values.text(condition.variable.name)));
+    case 'text':
+      return textHolds(condition, values.text(condition.variable.name));
+    case 'calculated': {
+      const { left, op, right } = condition;
+      return compare(calculateAt(left, values), op, calculateAt(right, values));
+    }
+    case 'not':
+      return !holdsAt(condition.part, values);
+    case 'all':
+      for (const part of condition.parts) if (!holdsAt(part, values)) return false;
+      return true;
+    case 'any':
+      for (const part of condition.parts) if (holdsAt(part, values)) return true;
+      return false;
+  }
+}
+
+function textHolds({ test, values }: Text, text: string): boolean {
+  switch (test) {
+    case 'among':
+      return values.includes(text);
+    case 'startsWith':
+      return text.startsWith(values[0]);
+    case 'endsWith':
+      return text.endsWith(values[0]);
+    case 'contains':
+      return text.includes(values[0]);
+  }
+}
+
+/** The loops of a condition. What runs row by row selects every row: whoever runs it there decides. */
+export function selectBy(condition: Condition): Select {
+  switch (condition.kind) {
+    case 'constant':
+      return fill(condition.value ? 1 : 0);
+    case 'text':
+    case 'written':
+      return fill(1);
+    case 'compare': {
+      const { place, op, value } = condition;
+      return (batch, selected) =>
+        selectNumbers(place.column(batch), place.offset, place.stride(batch), batch.count, op, value, selected);
+    }
+    case 'flag':
+      return selectFlag(condition.place);
+    case 'country':
+      return selectCountry(condition.codes);
+    case 'calculated':
+      return selectCalculated(condition);
+    case 'not':
+      return negate(selectBy(condition.part));
+    case 'all':
+      return combine(condition.parts, true);
+    case 'any':
+      return combine(condition.parts, false);
+  }
+}
+
+function fill(value: number): Select {
+  return (batch, selected) => {
+    selected.fill(value, 0, batch.count);
   };
 }
 
-function compareFlag(condition: Compare, signal: Signal): CompiledCondition {
-  const { mask, offset } = signal;
-  const wanted = (condition.op === '==') === Boolean(condition.value) ? 1 : 0;
-  return {
-    select: (batch, selected) => {
-      const column = signal.column(batch);
-      const stride = signal.stride(batch);
-      for (let row = 0, i = offset; row < batch.count; row++, i += stride)
-        selected[row] = (column[i] & mask) !== 0 ? wanted : 1 - wanted;
-    },
-    test: (values) => compare(values[signal.name] ?? Number.NaN, '==', wanted),
+function selectFlag({ column, stride, offset, mask }: ColumnPlace): Select {
+  return (batch, selected) => {
+    const values = column(batch);
+    const step = stride(batch);
+    for (let row = 0, i = offset; row < batch.count; row++, i += step) selected[row] = (values[i] & mask) !== 0 ? 1 : 0;
+  };
+}
+
+function selectCountry(codes: ReadonlySet<number>): Select {
+  const [only] = codes;
+  if (codes.size === 1) {
+    return (batch, selected) => selectNumbers(batch.country, 0, 1, batch.count, '==', only, selected);
+  }
+  return ({ country, count }, selected) => {
+    for (let row = 0; row < count; row++) selected[row] = codes.has(country[row]) ? 1 : 0;
+  };
+}
+
+function selectCalculated({ left, op, right }: Calculated): Select {
+  let scratch: readonly Float64Array[] = [];
+  return (batch, selected) => {
+    if ((scratch[0]?.length ?? 0) < batch.capacity) {
+      scratch = [new Float64Array(batch.capacity), new Float64Array(batch.capacity)];
+    }
+    const [lefts, rights] = scratch;
+    calculate(left, batch, lefts);
+    calculate(right, batch, rights);
+    for (let row = 0; row < batch.count; row++) selected[row] = compare(lefts[row], op, rights[row]) ? 1 : 0;
   };
 }
 
@@ -126,34 +263,26 @@ function selectNumbers(
 }
 
 /** All of (`every`) or any of the parts. Scratch grows to the largest batch seen and stays. */
-function combine(parts: readonly Condition[], signals: Signals, every: boolean): CompiledCondition {
-  const [first, ...rest] = parts.map((part) => compileCondition(part, signals));
+function combine(parts: readonly Condition[], every: boolean): Select {
+  const [first, ...rest] = parts.map(selectBy);
+  if (first === undefined) return fill(every ? 1 : 0);
+  if (rest.length === 0) return first;
   let scratch = new Uint8Array(0);
-  return {
-    select: (batch, selected) => {
-      first.select(batch, selected);
-      if (rest.length === 0) return;
-      if (scratch.length < batch.capacity) scratch = new Uint8Array(batch.capacity);
-      const { count } = batch;
-      for (const part of rest) {
-        part.select(batch, scratch);
-        if (every) for (let row = 0; row < count; row++) selected[row] &= scratch[row];
-        else for (let row = 0; row < count; row++) selected[row] |= scratch[row];
-      }
-    },
-    test: (values) =>
-      every
-        ? first.test(values) && rest.every((part) => part.test(values))
-        : first.test(values) || rest.some((part) => part.test(values)),
+  return (batch, selected) => {
+    first(batch, selected);
+    if (scratch.length < batch.capacity) scratch = new Uint8Array(batch.capacity);
+    const { count } = batch;
+    for (const select of rest) {
+      select(batch, scratch);
+      if (every) for (let row = 0; row < count; row++) selected[row] &= scratch[row];
+      else for (let row = 0; row < count; row++) selected[row] |= scratch[row];
+    }
   };
 }
 
-function negate(inner: CompiledCondition): CompiledCondition {
-  return {
-    select: (batch, selected) => {
-      inner.select(batch, selected);
-      for (let row = 0; row < batch.count; row++) selected[row] ^= 1;
-    },
-    test: (values) => !inner.test(values),
+function negate(inner: Select): Select {
+  return (batch, selected) => {
+    inner(batch, selected);
+    for (let row = 0; row < batch.count; row++) selected[row] ^= 1;
   };
 }

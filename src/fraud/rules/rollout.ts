@@ -4,6 +4,7 @@
  * roll-out view and the proofs read.
  */
 import { z } from 'zod';
+import type { OutputRecord } from '../../stream/records.js';
 
 export const takeUpSchema = z.object({
   kind: z.literal('take-up'),
@@ -26,6 +27,8 @@ export const ruleTripSchema = z.object({
   partition: z.int().min(0),
   ruleId: z.string(),
   ruleVersion: z.int().min(1),
+  /** The set in force when it tripped: a trip of before the rule was brought live again must not pause it again. */
+  ruleSetVersion: z.int().min(0),
   failures: z.int().min(1),
   evaluations: z.int().min(1),
   /** Of the last failure, in plain words. */
@@ -41,4 +44,16 @@ export type RolloutRecord = z.infer<typeof rolloutRecordSchema>;
 /** Keys of the compacted topic: the newest take-up of a task, and the newest trip of a rule in a task. */
 export function rolloutKey(record: RolloutRecord): string {
   return record.kind === 'take-up' ? record.taskId : `${record.taskId}/${record.ruleId}`;
+}
+
+/** As a record of the roll-outs topic: newest by key. */
+export function rolloutRecord(record: RolloutRecord, topic: string): OutputRecord {
+  return {
+    topic,
+    partition: 0,
+    key: Buffer.from(rolloutKey(record), 'utf8'),
+    value: Buffer.from(JSON.stringify(record), 'utf8'),
+    headers: [],
+    timestampMs: record.at,
+  };
 }

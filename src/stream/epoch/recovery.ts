@@ -16,6 +16,12 @@ import { type DeltaRecord, StateLogDecoder } from './delta.js';
 const CHANGES_AT_ONCE = 4096;
 /** Dirty slots written at a time when a replay runs out of room. */
 const WRITES_AT_ONCE = 8192;
+/**
+ * The owner before may have completed a checkpoint just before it was fenced (or fenced us and we do not know it yet):
+ * its truncation and its removal of older snapshots can fall into a recovery, which then looks for what is gone.
+ */
+const CODES_OF_A_SHORTENED_LOG: ReadonlySet<string> = new Set(['offset-out-of-range', 'corrupt-data', 'state-lost']);
+const MAX_TRIES = 5;
 
 /** Recovery was asked to end before it was complete: nothing is lost, the next start begins it again. */
 export class StoppedError extends Error {}
@@ -45,11 +51,36 @@ export interface Recovered {
   readonly skipped: number;
 }
 
+type Opened = ReturnType<RecoveryParts['openState']>;
+type LogRange = Awaited<ReturnType<EpochLog['stateLogRange']>>;
+
+/** What an attempt at recovering has made so far. */
+interface Attempt {
+  opened: Opened | null;
+}
+
 /** Errors: state-lost, state-log-behind-store, {@link CorruptDataError}: each needs a person and says what to do. */
 export async function recover(parts: RecoveryParts): Promise<Recovered> {
-  const { epochLog, storage, taskId } = parts;
+  const { epochLog, taskId } = parts;
   await epochLog.fence();
-  const range = await epochLog.stateLogRange();
+  for (let tries = 1; ; tries++) {
+    const range = await epochLog.stateLogRange();
+    const attempt: Attempt = { opened: null };
+    try {
+      return await recoverWithin(range, parts, attempt);
+    } catch (error) {
+      // A write of this attempt must not reach the store after those of the next (I5).
+      await attempt.opened?.writeBehind.idle().catch(() => {}); // why the attempt ended is known: `error`
+      const mayBeForThat = error instanceof StreamError && CODES_OF_A_SHORTENED_LOG.has(error.code);
+      if (!mayBeForThat || tries === MAX_TRIES) throw error;
+      if ((await epochLog.stateLogRange()).start <= range.start) throw error;
+      parts.onProgress(`${taskId}: the state log was shortened while it was read; reading it anew`);
+    }
+  }
+}
+
+async function recoverWithin(range: LogRange, parts: RecoveryParts, attempt: Attempt): Promise<Recovered> {
+  const { storage, taskId } = parts;
   let start = (await storage.resumePoint()) ?? FRESH_START;
   if (start.stateLogOffset !== null && start.stateLogOffset > range.end) {
     throw new StreamError(
@@ -62,6 +93,7 @@ export async function recover(parts: RecoveryParts): Promise<Recovered> {
     start = (await restoreSnapshot(parts, range)) ?? FRESH_START;
   }
   const opened = parts.openState(start);
+  attempt.opened = opened;
   for await (const { key, value } of storage.store.scan(TIMER_PREFIX)) {
     const due = Buffer.from(value.buffer, value.byteOffset, value.byteLength);
     for (let at = 0; at + 8 <= due.length; at += 8) opened.onTimer(key.subarray(1), due.readDoubleLE(at));
@@ -83,7 +115,7 @@ export async function recover(parts: RecoveryParts): Promise<Recovered> {
  */
 async function restoreSnapshot(
   { storage, taskId, onProgress }: RecoveryParts,
-  range: { readonly start: number; readonly end: number },
+  range: LogRange,
 ): Promise<ResumePoint | null> {
   const ids = await storage.snapshots.list(taskId);
   for (const id of [...ids].reverse()) {
@@ -107,8 +139,6 @@ async function restoreSnapshot(
   await storage.wipe();
   return null;
 }
-
-type Opened = ReturnType<RecoveryParts['openState']>;
 
 async function replay(parts: RecoveryParts, opened: Opened, start: ResumePoint, from: number): Promise<Recovered> {
   const decoder = new StateLogDecoder();
@@ -150,6 +180,8 @@ async function replay(parts: RecoveryParts, opened: Opened, start: ResumePoint, 
       parts.onProgress(`${parts.taskId}: ${totals.deltas} epochs replayed in ${seconds} s`);
     }
   });
+  // What was applied last is done with: else timers that are due at once could find every slot in use.
+  opened.state.releaseBatchesBefore(null);
   return { at: { ...at, stateLogOffset: end }, ...totals };
 }
 

@@ -5,7 +5,7 @@
  */
 import { StreamError } from '../errors.js';
 import type { OutputRecord, RecordBatch, RecordHeader } from '../records.js';
-import type { DeadLetterLimits } from './pipeline.js';
+import type { DeadLetterLimits, RejectDetails } from './pipeline.js';
 
 /** Names of a dead letter's headers. */
 export const DEAD_LETTER_HEADERS = {
@@ -16,6 +16,8 @@ export const DEAD_LETTER_HEADERS = {
   offset: 'source.offset',
   timestamp: 'source.timestamp',
   pipeline: 'pipeline.version',
+  /** Only where the message names the schema it was written with: the registry's id. */
+  schemaId: 'schema.id',
   /** Only where a dead letter is spread over several records: this one's number from 0, and how many there are. */
   part: 'part.index',
   parts: 'part.count',
@@ -53,6 +55,7 @@ export function deadLetters(
   message: string,
   place: DeadLetterPlace,
   nowMs: number,
+  details: RejectDetails = {},
 ): OutputRecord[] {
   const key = records.key(index);
   const value = records.value(index);
@@ -64,6 +67,7 @@ export function deadLetters(
     [DEAD_LETTER_HEADERS.offset, Buffer.from(String(records.offset[index]))],
     [DEAD_LETTER_HEADERS.timestamp, Buffer.from(String(records.timestampMs[index]))],
     [DEAD_LETTER_HEADERS.pipeline, Buffer.from(place.pipelineVersion)],
+    ...Object.entries(details).map(([name, text]): RecordHeader => [name, Buffer.from(text.slice(0, MAX_MESSAGE))]),
   ];
   const whole = { topic: place.deadLetterTopic, headers, timestampMs: nowMs };
   if (key !== null && key.length > MAX_KEY_BYTES) {

@@ -23,10 +23,16 @@ export interface StepContext {
   count(name: string, by?: number): void;
 }
 
+/** What programs want to know of a refused record beyond its code, by header name. */
+export type RejectDetails = Readonly<Record<string, string>>;
+
 /** Refuses records; each becomes a dead letter with its raw key and bytes. */
 export interface Rejects {
-  /** `code` is stable and short (kebab-case), `message` says what was found where. */
-  reject(recordIndex: number, code: string, message: string): void;
+  /**
+   * `code` is stable and short (kebab-case), `message` says what was found where. `details` become headers of the dead
+   * letter: few, short, and with names of their own.
+   */
+  reject(recordIndex: number, code: string, message: string, details?: RejectDetails): void;
 }
 
 /** Takes what a step emits into the open epoch. */

@@ -4,10 +4,11 @@
  */
 import type { StepBatch } from '../pipeline/batch.js';
 import { DeadLetterGuard } from '../pipeline/dead-letters.js';
-import type { PipelineDefinition, Rejects } from '../pipeline/pipeline.js';
-import type { PartitionReader } from '../ports.js';
+import type { PipelineDefinition, RejectDetails, Rejects } from '../pipeline/pipeline.js';
+import type { Clock, PartitionReader } from '../ports.js';
 import type { KeyedState } from '../state/keyed-state.js';
 import type { LayoutFields } from '../state/layout.js';
+import type { TaskFigures } from './figures.js';
 import type { OpenedSteps } from './opened-steps.js';
 import { MAX_TRIES_FOR_ROOM, noRoom } from './room.js';
 
@@ -15,6 +16,7 @@ export interface Rejected {
   readonly recordIndex: number;
   readonly code: string;
   readonly message: string;
+  readonly details?: RejectDetails;
 }
 
 export interface Frame<B extends StepBatch> {
@@ -32,6 +34,8 @@ export interface FrameParts<B extends StepBatch, F extends LayoutFields> {
   readonly reader: PartitionReader;
   readonly state: KeyedState<F>;
   readonly steps: OpenedSteps<B>;
+  readonly figures: TaskFigures;
+  readonly clock: Clock;
 }
 
 export class Frames<B extends StepBatch, F extends LayoutFields> {
@@ -82,8 +86,12 @@ export class Frames<B extends StepBatch, F extends LayoutFields> {
     this.held.push(frame);
     const pending = this.parts.definition.source.prepare?.(records, this.stopping) ?? null;
     if (pending === null) return frame;
+    const { figures, clock } = this.parts;
+    const beganAt = clock.monotonic();
+    figures.count('source.waits');
     const unprepared = { frame, isDone: false, prepared: pending };
     unprepared.prepared = pending.then(() => {
+      figures.count('source.waited-ms', Math.round(clock.monotonic() - beganAt));
       unprepared.isDone = true;
     });
     // Whoever waits sees the failure; until then it must not count as unhandled.
@@ -98,8 +106,8 @@ export class Frames<B extends StepBatch, F extends LayoutFields> {
     batch.reset();
     const rejected: Rejected[] = [];
     const rejects: Rejects = {
-      reject: (recordIndex, code, message) => {
-        rejected.push({ recordIndex, code, message });
+      reject: (recordIndex, code, message, details) => {
+        rejected.push({ recordIndex, code, message, ...(details !== undefined && { details }) });
       },
     };
     definition.source.decode(batch, batch.records, rejects);

@@ -164,8 +164,8 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
       partition: this.parts.partition,
       pipelineVersion: definition.version,
     };
-    for (const { recordIndex, code, message } of frame.rejected) {
-      for (const record of deadLetters(batch.records, recordIndex, code, message, place, clock.now())) {
+    for (const { recordIndex, code, message, details } of frame.rejected) {
+      for (const record of deadLetters(batch.records, recordIndex, code, message, place, clock.now(), details)) {
         this.emit(record, { prompt: false });
       }
       figures.count(`dead-letters.${code}`);
@@ -270,6 +270,8 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
   private async rest(): Promise<void> {
     const { clock, signal, reader, timers, idleTimeoutMs, watermark, broadcasts } = this.parts;
     const now = clock.monotonic();
+    // Records that wait to be decoded are no idle source: event time must not run ahead of them.
+    if (this.frames.waiting !== null) this.lastRecordAtMs = now;
     const idleMs = now - this.lastRecordAtMs;
     if (idleTimeoutMs > 0 && idleMs > idleTimeoutMs && timers.size > 0) {
       // Event time goes on at the pace of the clock, from where the source left it (I7).

@@ -42,6 +42,8 @@ const FINAL_CODES: ReadonlySet<string> = new Set([
   'kafka-topic-remade',
   'topic-deleted',
   'unknown-partition',
+  'registry-unavailable',
+  'registry-denied',
 ]);
 const MAX_TRIES = 4;
 /** Trouble that passes by itself, however long it takes: tried again without end, more and more seldom. */

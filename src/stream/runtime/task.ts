@@ -182,6 +182,7 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
       storage,
       clock,
       openState: (start) => {
+        timers.clear();
         const state = new KeyedState(definition.layout, options.hotKeys, storage.store, (key, due) =>
           timers.push(key, due),
         );

@@ -47,6 +47,7 @@ export class KeyedState<F extends LayoutFields = LayoutFields> {
   private dirtyHead = 0;
   private dirtyLength = 0;
   private readonly loads = new Set<Promise<void>>();
+  private loadFailure: unknown = null;
   private missingKeys: Buffer[] = [];
   private missingSlots: number[] = [];
 
@@ -141,14 +142,20 @@ export class KeyedState<F extends LayoutFields = LayoutFields> {
       .finally(() => this.loads.delete(load));
     this.loads.add(load);
     // Whoever waits for it sees the failure; who gave up before (another part of the batch failed) must not end the thread.
-    load.catch(() => {});
+    load.catch((error: unknown) => {
+      this.loadFailure ??= error;
+    });
     return load;
   }
 
-  /** Resolves once every load under way has filled its slots, whoever asked for it. */
+  /**
+   * Resolves once every load under way has filled its slots, whoever asked for it. Rejects if any load ever failed: its
+   * slots are bound to their keys and hold what others left there.
+   */
   async loaded(): Promise<void> {
     await this.loadMissing();
     await Promise.all(this.loads);
+    if (this.loadFailure !== null) throw this.loadFailure;
   }
 
   /** Marks a slot as changed in `epoch`. Call before the first write to its columns in that epoch. */

@@ -149,6 +149,8 @@ export class WriteBehind {
   private start(): void {
     const write = this.pending;
     if (write === null || this.writing !== null || write.epoch > this.committedEpoch) return;
+    // What a failed batch should have brought is missing for good: a later one's resume point would pass over it (I5).
+    if (this.failure !== null) return;
     this.pending = null;
     const resume = this.epochs.get(write.resumeEpoch);
     if (resume === undefined) throw new Error(`no resume point is known for epoch ${write.resumeEpoch}`);

@@ -4,7 +4,7 @@
  */
 import { OffsetOutOfRangeError, StreamError } from '../errors.js';
 import type { Clock, PartitionReader } from '../ports.js';
-import type { RecordBatch } from '../records.js';
+import type { RecordBatch, RecordHeader } from '../records.js';
 import type { MemoryPartition, MemoryRecord } from './memory-partition.js';
 
 export class MemoryReader implements PartitionReader {
@@ -97,9 +97,12 @@ export class MemoryReader implements PartitionReader {
 }
 
 /** Packs the records into one fresh buffer, as a fetch from a real log would bring them. */
-function pack(records: readonly MemoryRecord[], batch: RecordBatch): void {
+export function pack(records: readonly MemoryRecord[], batch: RecordBatch): void {
   let size = 0;
-  for (const { key, value } of records) size += (key?.length ?? 0) + (value?.length ?? 0);
+  const headers = records.map((record) => packHeaders(record.headers));
+  for (const [index, { key, value }] of records.entries()) {
+    size += (key?.length ?? 0) + (value?.length ?? 0) + headers[index].length;
+  }
   const bytes = Buffer.allocUnsafe(size);
   let at = 0;
   const put = (part: Buffer | null) => {
@@ -114,9 +117,24 @@ function pack(records: readonly MemoryRecord[], batch: RecordBatch): void {
     batch.valueLength[index] = put(record.value);
     batch.offset[index] = record.offset;
     batch.timestampMs[index] = record.timestampMs;
-    if (batch.headers)
-      batch.headers[index] = record.headers.map(([name, value]) => [name, Buffer.from(value)] as const);
+    put(headers[index]);
+    batch.headersEnd[index] = at;
   }
   batch.bytes = bytes;
+  batch.parseHeaders = parseHeaders;
   batch.count = records.length;
+}
+
+const NO_BYTES = Buffer.alloc(0);
+
+/** Any form that can be read back will do for headers in memory. */
+function packHeaders(headers: readonly RecordHeader[]): Buffer {
+  if (headers.length === 0) return NO_BYTES;
+  return Buffer.from(JSON.stringify(headers.map(([name, value]) => [name, value.toString('base64')])));
+}
+
+function parseHeaders(bytes: Buffer, start: number, end: number): RecordHeader[] {
+  if (start === end) return [];
+  const packed = JSON.parse(bytes.toString('utf8', start, end)) as [name: string, value: string][];
+  return packed.map(([name, value]) => [name, Buffer.from(value, 'base64')] as const);
 }

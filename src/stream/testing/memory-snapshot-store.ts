@@ -16,6 +16,8 @@ interface KeptFile {
 export interface MemorySnapshotStore extends SnapshotStore {
   /** Loses (`null`) or replaces the kept content of one file of a snapshot, behind the store's back. */
   spoil(task: string, id: string, file: string, content: Uint8Array | null): void;
+  /** What `list` gives, at once. */
+  ids(task: string): readonly string[];
   /** Bytes kept for a task over all its snapshots. */
   keptBytes(task: string): number;
 }
@@ -84,6 +86,8 @@ export function memorySnapshotStore(disk: MemoryDisk): MemorySnapshotStore {
     async list(task) {
       return [...ofTask(task).manifests.keys()];
     },
+
+    ids: (task) => [...ofTask(task).manifests.keys()],
 
     async delete(task, id) {
       const kept = ofTask(task);

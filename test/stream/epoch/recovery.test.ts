@@ -68,6 +68,13 @@ describe('recovery', () => {
     await expectTruth();
   });
 
+  it('leaves no key in use: what comes next, timers as well as records, may need every slot', async () => {
+    await history.epoch(cards(6));
+    await history.restart({ disk: 'lost', capacity: 6 });
+    await history.store();
+    expect(history.state.acquireHeld(Buffer.from('another'))).toBeGreaterThanOrEqual(0);
+  });
+
   it('knows the timers that are pending, from the store and from the log', async () => {
     await history.epoch(['a', 'b']);
     await history.store();
@@ -176,6 +183,24 @@ describe('recovery from a checkpoint', () => {
     history.forgetLogBefore(checkpoint.stateLogOffset);
     await history.restart();
     expect(saidOf(/restored from checkpoint/)).toEqual([expect.stringContaining(checkpoint.id)]);
+    await expectTruth();
+  });
+
+  it('begins again when an owner before completes a checkpoint meanwhile and shortens the log', async () => {
+    await history.store();
+    const newest = await history.checkpoint();
+    const { snapshots } = history;
+    const list = snapshots.list;
+    snapshots.list = async (task) => {
+      snapshots.list = list;
+      await snapshots.delete(task, older.id);
+      await snapshots.delete(task, newer.id);
+      history.forgetLogBefore(newest.stateLogOffset);
+      return [older.id, newer.id];
+    };
+    await history.restart({ disk: 'lost' });
+    expect(saidOf(/restored from checkpoint/)).toEqual([expect.stringContaining(newest.id)]);
+    expect(history.recovered.deltas).toBe(0);
     await expectTruth();
   });
 

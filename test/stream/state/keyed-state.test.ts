@@ -184,6 +184,19 @@ describe('a key', () => {
     await new Promise(setImmediate); // an unhandled rejection would end the test run here
     await expect(load).rejects.toThrow('disk on fire');
   });
+
+  it('that could not be read is not taken for loaded by who asks for it later, as a timer may', async () => {
+    let fails = true;
+    const failing = await openMemoryStore((operation) => {
+      if (operation === 'getMany' && fails) throw new Error('disk on fire');
+    });
+    const broken = openCards(failing.store, 4);
+    broken.acquire(key('a'), 0, 1, broken.beginBatch());
+    await expect(broken.loadMissing()).rejects.toThrow('disk on fire');
+    fails = false;
+    expect(broken.acquireHeld(key('a'))).toBeGreaterThanOrEqual(0);
+    await expect(broken.loaded()).rejects.toThrow('disk on fire');
+  });
 });
 
 describe('changes of an epoch', () => {

@@ -10,7 +10,7 @@ import { recover } from '../../../src/stream/epoch/recovery.js';
 import type { CommitReceipt } from '../../../src/stream/ports.js';
 import { systemClock } from '../../../src/stream/runtime/system-clock.js';
 import { ByteReader, ByteWriter } from '../../../src/stream/state/byte-writer.js';
-import { decodeResumePoint, FRESH_START, type ResumePoint } from '../../../src/stream/state/stored-form.js';
+import { decodeResumePoint, FRESH_START, RESUME_KEY, type ResumePoint } from '../../../src/stream/state/stored-form.js';
 import { WriteBehind } from '../../../src/stream/state/write-behind.js';
 import { makeMemoryLog } from '../../../src/stream/testing/memory-log.js';
 import { memorySnapshotStore } from '../../../src/stream/testing/memory-snapshot-store.js';
@@ -366,5 +366,26 @@ describe('writing behind', () => {
     await expect(writes.idle()).rejects.toThrow('disk full');
     expect(() => writes.check()).toThrow('disk full');
     expect(state.beingWritten[0]).toBe(1);
+  });
+
+  it('writes nothing more once a write failed: a later resume point would pass over what is missing (I5)', async () => {
+    let fails = true;
+    const { store } = await openMemoryStore((operation) => {
+      if (operation === 'writeBatch' && fails) throw new Error('bad block');
+    });
+    const state = openCards(store, 4);
+    const writes = new WriteBehind(erased(state), store, { ageMs: 0, slotsAtOnce: 1 }, FRESH_START);
+    const payIn = async (name: string, epoch: number) => {
+      pay(state, await cardSlot(state, name), epoch, 1);
+      state.forgetChanged();
+      writes.sweepAll(epoch, epoch, 4);
+      writes.committed(at(epoch), 0);
+    };
+    await payIn('a', 0);
+    await expect(writes.idle()).rejects.toThrow('bad block');
+    fails = false;
+    await payIn('b', 1);
+    await expect(writes.idle()).rejects.toThrow('bad block');
+    expect(await store.getMany([RESUME_KEY])).toEqual([null]);
   });
 });

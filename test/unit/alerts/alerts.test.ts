@@ -7,18 +7,21 @@ import type { ExpiredCardTesting } from '../../../src/fraud/alerts/build-alert.j
 import { type DecideParts, decide, emitExpiredCardTesting } from '../../../src/fraud/alerts/emit-alerts.js';
 import { AlertUnreadableError, decodeAlert } from '../../../src/fraud/alerts/encode-alert.js';
 import { formatMoney } from '../../../src/fraud/alerts/money.js';
-import { builtInRules } from '../../../src/fraud/rules/built-in-rules.js';
-import { compileRules } from '../../../src/fraud/rules/compile-rules.js';
+import { builtInRuleSet } from '../../../src/fraud/rules/built-in-rules.js';
 import type { StepContext } from '../../../src/stream/pipeline/pipeline.js';
 import type { OutputRecord } from '../../../src/stream/records.js';
-import { aPayment, cardTestingFound, paymentRows, type RowSpec } from '../rules/payment-rows.js';
+import { aPayment, aRule, cardTestingFound, paymentRows, type RowSpec, ruleSet } from '../rules/payment-rows.js';
 
 const schemaFile = fileURLToPath(new URL('../../../schemas/alert.schema.json', import.meta.url));
-const rules = compileRules(builtInRules);
+const inForce = (rules: unknown): DecideParts['rules'] => {
+  const { set, breakers } = ruleSet(rules);
+  return { rulesOf: () => set, breakersOf: () => breakers, rolloutsTopic: 'fraud.rollouts' };
+};
+const rules = inForce(builtInRuleSet.rules);
 const parts: DecideParts = {
   pipelineVersion: '1.2.3',
   alertsTopic: 'fraud.alerts',
-  rules: () => rules,
+  rules,
   parsePayment: (bytes) => JSON.parse(bytes.toString()),
   model: {
     name: 'cards-2018',
@@ -83,6 +86,24 @@ describe('deciding a batch', () => {
     });
   });
 
+  it('tells of shadow rules in counters alone', async () => {
+    const shadowed = inForce([
+      aRule('loud', 'score > 0.5'),
+      aRule('quiet', 'score > 0.2', { state: 'shadow', decision: 'decline', severity: 'critical' }),
+    ]);
+    const { context, outputs, emitted, counters } = run();
+    const step = await decide({ ...parts, rules: shadowed }).open(context);
+    await step.apply(paymentRows([{ score: 0.3 }, { score: 0.6 }]), outputs);
+    const [alert, ...others] = emitted.map(({ record }) => decodeAlert(record.value));
+    expect([alert.decision, alert.rules.map(({ id }) => id), others]).toEqual(['review', ['loud'], []]);
+    expect(counters).toEqual({
+      'decisions.approve': 1,
+      'decisions.review': 1,
+      'rules.fired.loud': 1,
+      'rules.shadow.quiet': 2,
+    });
+  });
+
   it('gives the same input the same id, and another offset or deciding rule another', async () => {
     const spec = { score: 0.95, offset: 17 };
     const id = (await oneAlert(spec)).alertId;
@@ -136,7 +157,7 @@ describe('deciding a batch', () => {
       features: { amount: 0.3, night: null },
       patterns: [cardTestingFound],
       model: { name: 'cards-2018', topFeatures: [{ feature: 'amount', value: 0.3, contribution: 1.5 }] },
-      ruleSet: { version: builtInRules.version, hash: rules.hash },
+      ruleSet: { version: 1, hash: rules.rulesOf('').hash },
       pipelineVersion: '1.2.3',
     });
   });
@@ -191,7 +212,7 @@ describe('an alert on the wire', () => {
     expect(record.topic).toBe('fraud.alerts');
     expect(record.key?.toString()).toBe('cärd');
     expect(record.partition).toBeUndefined();
-    expect(headers).toEqual({
+    expect(headers).toMatchObject({
       ce_specversion: '1.0',
       ce_id: alert.alertId,
       ce_source: '/fraud-detection/payments.raw/3',
@@ -200,6 +221,25 @@ describe('an alert on the wire', () => {
       ce_subject: 'p-1',
       'content-type': 'application/json',
     });
+  });
+
+  it("goes on with its payment's trace, and parses the headers of no payment that it approves", async () => {
+    const batch = paymentRows([{}, { score: 0.95 }, {}, { score: 0.95 }]);
+    const traceparent = `00-${'c'.repeat(32)}-${'d'.repeat(16)}-01`;
+    let parsed = 0;
+    batch.records.headersEnd.set([0, 1, 2, 3]);
+    batch.records.parseHeaders = (_, __, end) => {
+      parsed += 1;
+      return end === 1 ? [['traceparent', Buffer.from(traceparent)]] : [];
+    };
+    const { emitted, context, outputs } = run();
+    const step = await decide(parts).open(context);
+    await step.apply(batch, outputs);
+    const traces = emitted.map(({ record }) => record.headers.find(([name]) => name === 'traceparent')?.[1].toString());
+    const [, second] = emitted.map(({ record }) => decodeAlert(record.value).alertId);
+    expect(traces[0]).toMatch(`00-${'c'.repeat(32)}-`);
+    expect(traces[1]).toMatch(`00-${second}-`);
+    expect(parsed).toBe(2);
   });
 
   it('validates against the published JSON Schema, which is the one that the code makes', async () => {

@@ -51,7 +51,7 @@ export class CardRun {
   constructor(parameters: unknown = {}, slots = 4) {
     this.columns = makeColumns(cardState, slots);
     const checked: PatternParameters = patternParametersSchema.parse(parameters);
-    const patterns = cardPatterns(checked, {
+    const patterns = cardPatterns(() => checked, {
       onExpired: (finding, slot, key, dueMs) => this.expired.push({ finding, slot, key: key.toString(), dueMs }),
     });
     this.steps = [patterns, cardFeatures, rememberPayment].map((step) => step.open(this.context, this.columns));

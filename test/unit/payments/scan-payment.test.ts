@@ -3,8 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { readStrictly } from '../../../src/fraud/payments/decode-json.js';
 import { encodePayment } from '../../../src/fraud/payments/encode-json.js';
 import { CHANNELS, PAYMENT_STATUSES } from '../../../src/fraud/payments/payment.js';
+import { FIELD } from '../../../src/fraud/payments/plain-payment.js';
 import { Refusal } from '../../../src/fraud/payments/refusal.js';
-import { FIELD, PaymentScan } from '../../../src/fraud/payments/scan-payment.js';
+import { PaymentScan } from '../../../src/fraud/payments/scan-payment.js';
 import { FULL, PLAIN } from './fixtures.js';
 
 const NAMES = Object.keys(FIELD) as (keyof typeof FIELD)[];

@@ -2,6 +2,11 @@
 import type { PatternFinding } from '../../../src/fraud/alerts/alert.js';
 import type { Payment } from '../../../src/fraud/payments/payment.js';
 import { FINDING, PaymentBatch } from '../../../src/fraud/payments/payment-batch.js';
+import { type CompiledRuleSet, compileRules } from '../../../src/fraud/rules/compile-rules.js';
+import { RuleBreakers } from '../../../src/fraud/rules/rule-breakers.js';
+import { parseRuleSet } from '../../../src/fraud/rules/rule-set.js';
+import { countryCode } from '../../../src/fraud/rules/variables.js';
+import { hash53 } from '../../../src/stream/state/key-index.js';
 
 export interface RowSpec {
   readonly payment?: Partial<Record<keyof Payment, unknown>>;
@@ -12,6 +17,8 @@ export interface RowSpec {
   readonly degraded?: boolean;
   readonly late?: boolean;
   readonly travelSpeedKmh?: number;
+  readonly cardTestingSmallCount?: number;
+  readonly velocityCount?: number;
   readonly features?: readonly number[];
   readonly found?: readonly PatternFinding[];
 }
@@ -39,7 +46,7 @@ export function paymentRows(specs: readonly RowSpec[], options: { capacity?: num
   records.bytes = Buffer.concat(texts);
   let start = 0;
   specs.forEach((spec, row) => {
-    const payment = { ...aPayment, ...spec.payment } as typeof aPayment;
+    const payment = { ...aPayment, ...spec.payment } as typeof aPayment & Partial<Payment>;
     records.valueStart[row] = start;
     records.valueLength[row] = texts[row].length;
     records.keyLength[row] = -1;
@@ -51,6 +58,14 @@ export function paymentRows(specs: readonly RowSpec[], options: { capacity?: num
     batch.inSide[row] = 1;
     batch.keyStart[row] = batch.addSideText(payment.cardId);
     batch.keyLength[row] = batch.sideLength - batch.keyStart[row];
+    batch.merchantStart[row] = batch.addSideText(payment.merchantId);
+    batch.merchantLength[row] = batch.sideLength - batch.merchantStart[row];
+    batch.merchantHash[row] = hash53(batch.side, batch.merchantStart[row], batch.merchantLength[row]);
+    batch.paymentIdStart[row] = batch.addSideText(payment.paymentId);
+    batch.paymentIdLength[row] = batch.sideLength - batch.paymentIdStart[row];
+    batch.country[row] = Math.max(0, countryCode(payment.country ?? ''));
+    batch.latitude[row] = payment.latitude ?? Number.NaN;
+    batch.longitude[row] = payment.longitude ?? Number.NaN;
     batch.amountMinor[row] = payment.amountMinor;
     batch.score[row] = spec.score ?? 0.01;
     batch.merchantRisk[row] = spec.merchantRisk ?? 0.1;
@@ -59,6 +74,8 @@ export function paymentRows(specs: readonly RowSpec[], options: { capacity?: num
     batch.late[row] = spec.late ? 1 : 0;
     batch.travelSpeedKmh[row] = spec.travelSpeedKmh ?? 0;
     batch.features.set(spec.features ?? new Array(featureCount).fill(0), row * featureCount);
+    batch.cardTestingSmallCount[row] = spec.cardTestingSmallCount ?? 0;
+    batch.velocityCount[row] = spec.velocityCount ?? 0;
     for (const finding of spec.found ?? []) batch.findings[row] |= BITS[finding.pattern];
     if (spec.found !== undefined) batch.matches.set(row, [...spec.found]);
   });
@@ -78,3 +95,24 @@ export const cardTestingFound: Extract<PatternFinding, { pattern: 'card-testing'
     sourceOffset: 10 + i,
   })),
 };
+
+export const parsePayment = (bytes: Buffer): Payment => JSON.parse(bytes.toString('utf8')) as Payment;
+
+/** A checked and compiled rule set, with breakers of its own. `rules` as in a rules file. */
+export function ruleSet(rules: unknown, featureNames: readonly string[] = []) {
+  const set: CompiledRuleSet = compileRules(parseRuleSet({ version: 1, rules }), { featureNames, parse: parsePayment });
+  const breakers = new RuleBreakers();
+  breakers.watch(set.rules.map(({ rule }) => rule));
+  return { set, breakers, evaluate: (batch: PaymentBatch) => set.evaluate(batch, breakers) };
+}
+
+/** A rule as a file has it. */
+export const aRule = (id: string, condition: string, more: Readonly<Record<string, unknown>> = {}) => ({
+  id,
+  name: id,
+  version: 1,
+  condition,
+  decision: 'review',
+  severity: 'medium',
+  ...more,
+});

@@ -1,54 +1,57 @@
 import { describe, expect, it } from 'vitest';
-import { builtInRules } from '../../../src/fraud/rules/built-in-rules.js';
-import { parseRuleSet, RuleSetInvalidError } from '../../../src/fraud/rules/rule-set.js';
+import { DEFAULT_PATTERN_PARAMETERS } from '../../../src/fraud/patterns/pattern-parameters.js';
+import { builtInRuleSet } from '../../../src/fraud/rules/built-in-rules.js';
+import { checkRuleContent } from '../../../src/fraud/rules/check-rule.js';
+import { RuleInvalidError, RuleSetInvalidError } from '../../../src/fraud/rules/rule-problems.js';
+import { parseRuleSet } from '../../../src/fraud/rules/rule-set.js';
 
 const good = {
   id: 'high-score',
   name: 'High score',
   version: 1,
-  condition: { signal: 'score', op: '>=', value: 0.9 },
+  condition: 'score >= 0.9',
   decision: 'decline',
   severity: 'critical',
 };
+const { id: _, version: __, ...content } = good;
 
-function problems(rules: unknown) {
+function problems(of: () => unknown) {
   try {
-    parseRuleSet({ version: 1, rules });
+    of();
   } catch (error) {
-    expect(error).toBeInstanceOf(RuleSetInvalidError);
-    return (error as RuleSetInvalidError).problems;
+    if (error instanceof RuleInvalidError || error instanceof RuleSetInvalidError) return error.problems;
+    throw error;
   }
-  throw new Error('the rule set was taken');
+  throw new Error('it was taken');
 }
 
+const setProblems = (rules: unknown) => problems(() => parseRuleSet({ version: 1, rules }));
+const contentProblems = (change: object) => problems(() => checkRuleContent({ ...content, ...change }));
+
 describe('a rule set from outside', () => {
-  it('is taken when it is well formed, and a rule looks at payments unless it says otherwise', () => {
+  it('is taken when it is well formed; what is left out gets its default', () => {
     expect(parseRuleSet({ version: 3, rules: [good] })).toEqual({
       version: 3,
-      rules: [{ ...good, trigger: 'payment' }],
+      rules: [{ ...good, description: '', trigger: 'payment', scope: {}, state: 'active' }],
+      patterns: DEFAULT_PATTERN_PARAMETERS,
     });
-    expect(parseRuleSet(builtInRules)).toEqual(builtInRules);
+    expect(parseRuleSet(builtInRuleSet)).toEqual(builtInRuleSet);
+    expect(parseRuleSet(JSON.parse(JSON.stringify(builtInRuleSet)))).toEqual(builtInRuleSet);
+    expect(parseRuleSet({ version: 1, rules: [] }).rules).toEqual([]);
   });
 
-  it.each([
-    ['an unknown signal', { signal: 'scoer', op: '>=', value: 0.9 }, 'condition.signal', 'did you mean score?'],
-    ['an unknown comparison', { signal: 'score', op: '=>', value: 0.9 }, 'condition.op', 'use one of >= > <= < == !='],
-    ['text for a number', { signal: 'score', op: '>=', value: '0.9' }, 'condition.value', 'write a number'],
-    ['a share in percent', { signal: 'score', op: '>=', value: 90 }, 'condition.value', 'write 0.9 for 90 %'],
-    ['a number for a flag', { signal: 'late', op: '==', value: 1 }, 'condition.value', 'write true or false'],
-    ['an order for a flag', { signal: 'late', op: '>', value: true }, 'condition.op', 'use == or !='],
-    ['an empty list', { all: [] }, 'condition.all', 'write at least one condition in [ ]'],
-    ['two forms at once', { all: [good.condition], any: [good.condition] }, 'condition', 'write {signal, op, value}'],
-    ['no condition at all', null, 'condition', 'write {signal, op, value}'],
-  ])('is refused for %s, with the place and the way out', (_, condition, path, hint) => {
-    const [problem, ...others] = problems([{ ...good, condition: { any: [good.condition, { not: condition }] } }]);
-    expect(others).toEqual([]);
-    expect(problem.path).toBe(`rules[0].condition.any[1].not${path.slice('condition'.length)}`);
-    expect(problem.hint).toContain(hint);
+  it('lists its rules by id, and fills in pattern parameters', () => {
+    const set = parseRuleSet({
+      version: 1,
+      rules: [good, { ...good, id: 'a' }],
+      patterns: { velocityBurst: { minPayments: 5 } },
+    });
+    expect(set.rules.map(({ id }) => id)).toEqual(['a', 'high-score']);
+    expect(set.patterns.velocityBurst).toEqual({ ...DEFAULT_PATTERN_PARAMETERS.velocityBurst, minPayments: 5 });
   });
 
   it('is refused for wrong fields, all of them told at once', () => {
-    const found = problems([{ ...good, id: 'High Score', decision: 'block', weight: 3, version: 0 }]);
+    const found = setProblems([{ ...good, id: 'High Score', decision: 'block', weight: 3, version: 0 }]);
     expect(found.map(({ path }) => path).sort()).toEqual([
       'rules[0]',
       'rules[0].decision',
@@ -58,19 +61,68 @@ describe('a rule set from outside', () => {
     expect(found.find(({ path }) => path.endsWith('decision'))?.hint).toBe('use one of approve, review, decline');
   });
 
-  it('is refused when two rules share an id, or a condition is too deep or too large', () => {
-    expect(problems([good, good]).map(({ path }) => path)).toEqual(['rules[1].id']);
-    let deep: unknown = good.condition;
-    for (let i = 0; i < 5_000; i++) deep = { not: deep };
-    expect(problems([{ ...good, condition: deep }])[0].message).toContain('deeper than 8');
-    const wide = { all: Array.from({ length: 8 }, () => ({ any: Array.from({ length: 9 }, () => good.condition) })) };
-    expect(problems([{ ...good, condition: wide }])[0].message).toContain('72 comparisons');
+  it('is refused for any condition that does not hold up, each with its place', () => {
+    const bad = { ...good, id: 'bad', condition: 'scor >\n 0.5' };
+    expect(setProblems([good, bad, good])).toMatchObject([
+      { path: 'rules[1].condition', line: 1, column: 1, hint: 'did you mean score?' },
+      { path: 'rules[2].id', message: "'high-score' names another rule of the set too" },
+    ]);
+    expect(() => parseRuleSet({ version: 1, rules: [bad] })).toThrow(
+      "rules[0].condition, line 1, column 1: 'scor' is not known here (did you mean score?)",
+    );
   });
 
-  it.each([null, 7, [], { version: 1 }, { version: 1, rules: [] }, { version: 1, rules: 'all' }])(
+  it.each([null, 7, [], { version: 1 }, { version: 0, rules: [] }, { version: 1, rules: 'all' }, { rules: [] }])(
     'is refused when it is %j',
     (input) => {
       expect(() => parseRuleSet(input)).toThrow(RuleSetInvalidError);
     },
   );
+});
+
+describe('what an author sends for a rule', () => {
+  it('is taken with defaults', () => {
+    expect(checkRuleContent(content)).toEqual({ ...content, description: '', trigger: 'payment', scope: {} });
+    const full = {
+      ...content,
+      description: 'One line.\nAnother one.',
+      trigger: 'payment',
+      scope: { countries: ['DE'], channels: ['ecom'], mccs: ['5967'], currencies: ['EUR'], merchantIds: ['m-1'] },
+    };
+    expect(checkRuleContent(full)).toEqual(full);
+  });
+
+  it.each([
+    [{ scope: { countries: ['Germany'] } }, 'scope.countries[0]'],
+    [{ scope: { countries: [] } }, 'scope.countries'],
+    [{ scope: { mccs: ['5967', '5967'] } }, 'scope.mccs'],
+    [{ scope: { channels: ['web'] } }, 'scope.channels[0]'],
+    [{ scope: { merchantIds: ['ü'.repeat(33)] } }, 'scope.merchantIds[0]'],
+    [{ scope: { cities: ['Bonn'] } }, 'scope'],
+    [{ name: '' }, 'name'],
+    [{ name: 'bell\u0007' }, 'name'],
+    [{ description: 'half \ud800 a pair' }, 'description'],
+    [{ severity: 'huge' }, 'severity'],
+    [{ id: 'mine' }, 'rule'],
+    [{ condition: 3 }, 'condition'],
+    [
+      {
+        trigger: 'card-testing-expired',
+        condition: 'patterns.cardTestingSmallCount > 3',
+        scope: { countries: ['DE'] },
+      },
+      'scope',
+    ],
+  ])('is refused: %j', (change, path) => {
+    const [problem, ...others] = contentProblems(change);
+    expect([problem.path, others]).toEqual([path, []]);
+    expect(problem.message.length * problem.hint.length).toBeGreaterThan(0);
+  });
+
+  it('is told of its condition together with the rest', () => {
+    expect(contentProblems({ severity: 'huge', condition: 'score >= 90' }).map(({ path }) => path)).toEqual([
+      'severity',
+      'condition',
+    ]);
+  });
 });

@@ -12,8 +12,9 @@ import { FEATURE_COUNT } from '../../../src/fraud/features/feature-list.js';
 import { cardPatterns } from '../../../src/fraud/patterns/card-patterns.js';
 import { DEFAULT_PATTERN_PARAMETERS } from '../../../src/fraud/patterns/pattern-parameters.js';
 import { jsonPayments } from '../../../src/fraud/payments/decode-json.js';
-import { builtInRules } from '../../../src/fraud/rules/built-in-rules.js';
+import { builtInRuleSet } from '../../../src/fraud/rules/built-in-rules.js';
 import { compileRules } from '../../../src/fraud/rules/compile-rules.js';
+import { RuleBreakers } from '../../../src/fraud/rules/rule-breakers.js';
 import { explain } from '../../../src/fraud/scoring/explain.js';
 import type { ModelFacts } from '../../../src/fraud/scoring/model-metadata.js';
 import { cardWorld, type WorldMessage } from '../../../src/fraud/world/card-world.js';
@@ -64,13 +65,14 @@ function judge(hours: number): Judged[] {
   const { context } = contextOf(new HandClock());
   const columns = makeColumns(cardState, cards);
   const steps = [
-    cardPatterns(DEFAULT_PATTERN_PARAMETERS, { onExpired: () => undefined }),
+    cardPatterns(() => DEFAULT_PATTERN_PARAMETERS, { onExpired: () => undefined }),
     cardFeatures,
     rememberPayment,
   ].map((step) => step.open(context, columns));
   const source = jsonPayments({ topic: 't', featureCount: FEATURE_COUNT });
   const batch = source.makeBatch(BATCH);
-  const rules = compileRules(builtInRules);
+  const rules = compileRules(builtInRuleSet, { parse: source.decoder.parse });
+  const breakers = new RuleBreakers();
   const slots = new Map<string, number>();
   const judged: Judged[] = [];
   for (let messages = world.next(untilMs, BATCH); messages.length > 0; messages = world.next(untilMs, BATCH)) {
@@ -87,7 +89,7 @@ function judge(hours: number): Judged[] {
       const features = batch.features.subarray(row * FEATURE_COUNT, (row + 1) * FEATURE_COUNT);
       batch.score[row] = 1 / (1 + Math.exp(-explain(model, features).margin));
     });
-    rules.evaluate(batch);
+    rules.evaluate(batch, breakers);
     messages.forEach((message, row) => {
       judged.push({ message, fired: rules.firedAt(row).map(({ rule }) => rule.id) });
     });
@@ -121,7 +123,7 @@ describe('the alerts of the simulated card world', () => {
   it('are of every kind that payments can cause, and none of them is nearly all', () => {
     const firings = judged.flatMap(({ fired }) => fired);
     const kinds = Map.groupBy(firings, (id) => id);
-    const paymentRules = builtInRules.rules.filter(({ trigger }) => trigger === 'payment').map(({ id }) => id);
+    const paymentRules = builtInRuleSet.rules.filter(({ trigger }) => trigger === 'payment').map(({ id }) => id);
     expect([...kinds.keys()].sort()).toEqual([...paymentRules].sort());
     for (const firing of kinds.values()) expect(firing.length / firings.length).toBeLessThan(0.6);
   });

@@ -83,6 +83,7 @@ export class RecordSet {
       }
       if (stretch.count > 0) {
         batch.bytes = stretch.bytes;
+        batch.parseHeaders = parseHeaders;
         count = this.decode(stretch, batch, count);
       }
       this.current = stretch.count > 0 ? stretch : null;
@@ -209,7 +210,7 @@ export class RecordSet {
   /** Hot: once a record. Profiled at about 0.06 µs a record of 250 bytes, its share of the batch's CRC 0.08. */
   private decode(stretch: Stretch, batch: RecordBatch, already: number): number {
     const { bytes, end, baseOffset, baseTimestampMs, appendTimeMs } = stretch;
-    const { keyStart, keyLength, valueStart, valueLength, offset, timestampMs, headers, capacity } = batch;
+    const { keyStart, keyLength, valueStart, valueLength, headersEnd, offset, timestampMs, capacity } = batch;
     const { fromOffset } = this;
     let count = already;
     let left = stretch.count;
@@ -228,16 +229,13 @@ export class RecordSet {
       const valueSize = readVarint(bytes);
       const valueAt = varint.at;
       if (valueAt + valueSize > recordEnd) throw this.corrupt(at, 'has a record whose value is longer than it');
-      if (headers !== null && at >= fromOffset) {
-        varint.at = valueAt + Math.max(0, valueSize);
-        headers[count] = this.headersOf(bytes, recordEnd, at);
-      }
       varint.at = recordEnd;
       if (at < fromOffset) continue; // R2
       keyStart[count] = keyAt;
       keyLength[count] = keySize < 0 ? -1 : keySize;
       valueStart[count] = valueAt;
       valueLength[count] = valueSize < 0 ? -1 : valueSize;
+      headersEnd[count] = recordEnd;
       offset[count] = at;
       timestampMs[count] = appendTimeMs >= 0 ? appendTimeMs : baseTimestampMs + timestampDelta;
       count++;
@@ -246,20 +244,6 @@ export class RecordSet {
     stretch.at = varint.at;
     stretch.count = left;
     return count;
-  }
-
-  /** Copies a record's headers; the reader of varints stands at their count. For batches that ask for them. */
-  private headersOf(bytes: Buffer, end: number, offset: number): RecordHeader[] {
-    const headers: RecordHeader[] = [];
-    const take = (): Buffer => {
-      const size = Math.max(0, readVarint(bytes));
-      const start = varint.at;
-      varint.at += size;
-      if (varint.at > end) throw this.corrupt(offset, 'has a record whose headers are longer than it');
-      return Buffer.from(bytes.subarray(start, varint.at));
-    };
-    for (let left = readVarint(bytes); left > 0; left--) headers.push([take().toString(), take()]);
-    return headers;
   }
 
   private corrupt(offset: number, what: string, cause?: unknown): CorruptDataError {
@@ -272,6 +256,20 @@ export class RecordSet {
 
 /** Where the varint readers stand: one place for all, so that a record costs no object and no tuple. */
 const varint = { at: 0 };
+
+/** A count, then names and values with their lengths before them, all varints. A null value becomes an empty one. */
+function parseHeaders(bytes: Buffer, start: number, end: number): RecordHeader[] | null {
+  const headers: RecordHeader[] = [];
+  varint.at = start;
+  const take = (): Buffer => {
+    const size = Math.max(0, readVarint(bytes));
+    const from = varint.at;
+    varint.at += size;
+    return Buffer.from(bytes.subarray(from, Math.min(varint.at, end)));
+  };
+  for (let left = readVarint(bytes); left > 0 && varint.at <= end; left--) headers.push([take().toString(), take()]);
+  return varint.at === end ? headers : null;
+}
 
 /** A zigzag varint of 32 bits. */
 function readVarint(bytes: Buffer): number {

@@ -1,0 +1,183 @@
+/**
+ * Owns the forms of users, API keys, tokens and the audit trail over HTTP. Neighbours: the controllers beside it.
+ * Secrets come in and go out in these forms alone: a password in a body, a key's text or a token once in an answer.
+ */
+import { z } from 'zod';
+import { PASSWORD_LENGTH } from '../../fraud/access/password.js';
+import { PERMISSIONS, ROLES } from '../../fraud/access/permissions.js';
+import { USERNAME } from '../../fraud/access/user.js';
+import { CursorInvalidError } from '../../fraud/cases/alert-cursor.js';
+import { queryId, queryNumber } from '../validation.js';
+
+const PAGE = { default: 50, most: 200 } as const;
+const MOST_MS = 8_640_000_000_000_000;
+const timeMs = z.int().min(0).max(MOST_MS);
+const printable = /^[^\p{Cc}\p{Cs}]*$/u;
+
+const name = z.string().min(1).max(128).regex(printable, 'must hold no control characters');
+const username = z.string().regex(USERNAME).meta({ description: 'Small letters, digits and . _ @ -; at most 64' });
+const password = z
+  .string()
+  .min(PASSWORD_LENGTH.min)
+  .max(PASSWORD_LENGTH.max)
+  .regex(printable, 'must hold no control characters');
+const role = z.enum(ROLES);
+const roles = z
+  .array(role)
+  .max(ROLES.length)
+  .refine((given) => new Set(given).size === given.length, 'names a role twice');
+const scopes = z
+  .array(z.enum(PERMISSIONS))
+  .min(1)
+  .max(PERMISSIONS.length)
+  .meta({ description: 'Narrows what the roles allow' });
+
+const limit = z
+  .exactOptional(queryNumber(z.int().min(1).max(PAGE.most)))
+  .meta({ description: 'Items a page', default: PAGE.default });
+const cursor = z
+  .exactOptional(z.string().min(1).max(128))
+  .meta({ description: 'The `next` of the page before; keep the other parameters as they were' });
+const next = z.string().nullable().meta({ description: 'Cursor of the next page; null on the last one' });
+
+export const pageQuerySchema = z.strictObject({ limit, cursor });
+export type PageQuery = z.infer<typeof pageQuerySchema>;
+export const pageSize = (query: { limit?: number | undefined }): number => query.limit ?? PAGE.default;
+
+/** The place in a list as one opaque word. */
+export const encodePlace = (place: string): string => Buffer.from(place, 'utf8').toString('base64url');
+
+/** Errors: {@link CursorInvalidError} unless the place looks like `form`. */
+export function decodePlace(word: string | undefined, form: RegExp): string | null {
+  if (word === undefined) return null;
+  const place = Buffer.from(word, 'base64url').toString('latin1');
+  if (!form.test(place)) throw new CursorInvalidError();
+  return place;
+}
+
+export const signInSchema = z
+  .strictObject({
+    username: z.string().min(1).max(64).regex(printable, 'must hold no control characters'),
+    password: z.string().min(1).max(PASSWORD_LENGTH.max),
+  })
+  .meta({ id: 'SignIn' });
+export type SignInBody = z.infer<typeof signInSchema>;
+
+export const tokenSchema = z
+  .object({
+    accessToken: z.string(),
+    tokenType: z.literal('Bearer'),
+    expiresIn: z.int().meta({ description: 'Seconds' }),
+    roles: z.array(role),
+  })
+  .meta({ id: 'Token', description: 'To be sent as `Authorization: Bearer <accessToken>`' });
+
+export const meSchema = z
+  .object({
+    id: z.string(),
+    name: z.string(),
+    kind: z.enum(['user', 'api-key', 'system']),
+    roles: z.array(role),
+    permissions: z.array(z.enum(PERMISSIONS)),
+  })
+  .meta({ id: 'Me', description: 'Who asks, and what they may do' });
+
+export const newUserSchema = z.strictObject({ username, name, roles, password }).meta({ id: 'NewUser' });
+export type NewUserBody = z.infer<typeof newUserSchema>;
+
+export const userChangeSchema = z
+  .strictObject({
+    name: z.exactOptional(name),
+    roles: z.exactOptional(roles),
+    disabled: z.exactOptional(z.boolean()),
+  })
+  .meta({ id: 'UserChange', description: 'What is left out stays as it is' });
+export type UserChangeBody = z.infer<typeof userChangeSchema>;
+
+export const newPasswordSchema = z.strictObject({ password }).meta({ id: 'NewPassword' });
+export type NewPasswordBody = z.infer<typeof newPasswordSchema>;
+
+export const userSchema = z
+  .object({
+    username: z.string(),
+    name: z.string(),
+    roles: z.array(role),
+    disabled: z.boolean(),
+    createdBy: z.string(),
+    createdAt: timeMs,
+    changedAt: timeMs,
+    revision: z.int().meta({ description: 'As in the ETag' }),
+  })
+  .meta({ id: 'User' });
+export const userPageSchema = z.object({ items: z.array(userSchema), next }).meta({ id: 'UserPage' });
+
+export const newApiKeySchema = z
+  .strictObject({
+    name,
+    roles: roles.min(1),
+    scopes: z.exactOptional(scopes),
+    expiresAt: z.exactOptional(timeMs).meta({ description: 'ms since 1970; left out: never' }),
+  })
+  .meta({ id: 'NewApiKey' });
+export type NewApiKeyBody = z.infer<typeof newApiKeySchema>;
+
+export const API_KEY_ID = /^[a-z0-9]{12}$/;
+const apiKeyShape = {
+  id: z.string().meta({ description: "The middle part of the key's text" }),
+  name: z.string(),
+  roles: z.array(role),
+  scopes: z.array(z.enum(PERMISSIONS)).nullable(),
+  createdBy: z.string(),
+  createdAt: timeMs,
+  expiresAt: timeMs.nullable(),
+  revokedAt: timeMs.nullable(),
+  lastUsedAt: timeMs.nullable().meta({ description: 'To within some minutes' }),
+};
+export const apiKeySchema = z.object(apiKeyShape).meta({ id: 'ApiKey', description: 'An API key without its text' });
+export const apiKeyPageSchema = z.object({ items: z.array(apiKeySchema), next }).meta({ id: 'ApiKeyPage' });
+export const madeApiKeySchema = z
+  .object({
+    ...apiKeyShape,
+    text: z.string().nullable().meta({
+      description:
+        'The key itself, shown this once. Null where the request was a repeated one: its first answer had it',
+    }),
+  })
+  .meta({ id: 'MadeApiKey' });
+
+const when = (description: string) => z.exactOptional(queryNumber(timeMs)).meta({ description });
+const actorId = z
+  .string()
+  .min(1)
+  .max(255)
+  .regex(printable, 'must hold no control characters')
+  .meta({ description: 'In whose name it was done' });
+export const auditQuerySchema = z.strictObject({
+  actorId: z.exactOptional(actorId),
+  action: z.exactOptional(queryId('What was done, such as `rule.activated`')),
+  subjectKind: z.exactOptional(queryId('What it was done to, such as `rule`')),
+  subjectId: z.exactOptional(actorId.meta({ description: 'Which one it was done to' })),
+  from: when('Earliest time, ms since 1970, inclusive'),
+  to: when('Latest time, ms since 1970, exclusive'),
+  limit,
+  cursor,
+});
+export type AuditQuery = z.infer<typeof auditQuerySchema>;
+
+const auditEntrySchema = z
+  .object({
+    sequence: z.int().meta({ description: 'From 1 on, without gaps' }),
+    at: timeMs,
+    actor: z.object({ id: z.string(), name: z.string(), kind: z.string() }),
+    action: z.string(),
+    subject: z.object({ kind: z.string(), id: z.string() }),
+    details: z.record(z.string(), z.unknown()),
+    requestId: z.string(),
+    previousHash: z.string(),
+    hash: z.string().meta({ description: 'sha256 over the entry and the hash before it, hex' }),
+  })
+  .meta({ id: 'AuditEntry' });
+export const auditPageSchema = z.object({ items: z.array(auditEntrySchema), next }).meta({ id: 'AuditPage' });
+export const auditHeadSchema = z
+  .object({ sequence: z.int(), hash: z.string() })
+  .meta({ id: 'AuditHead', description: 'The last entry; 0 and zeros where there is none' });

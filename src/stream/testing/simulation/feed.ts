@@ -1,0 +1,113 @@
+/**
+ * Owns what comes in: payments of upstream producers, some in Kafka transactions that commit or abort around and between
+ * others; malformed messages; updates of the broadcast table, aborted ones too.
+ */
+import type { OutputRecord } from '../../records.js';
+import type { SeededRandom } from './random.js';
+import type { SchedulePlan } from './schedule-plan.js';
+import type { SimulatedLog } from './simulated-log.js';
+import type { LogTransaction, SimulatedPartition } from './simulated-partition.js';
+import { merchantOf, TOPICS } from './simulated-pipeline.js';
+import { START_MS } from './simulated-process.js';
+import type { SimulatedTime } from './simulated-time.js';
+
+/** Longest that an upstream producer leaves a transaction open. */
+const FOREIGN_TRANSACTION_MS = 1_500;
+
+export class Feed {
+  /** What has not been written yet. */
+  private pending = 0;
+  private readonly transactions: LogTransaction[] = [];
+  private written = 0;
+  private tableVersion = 0;
+
+  constructor(
+    private readonly plan: SchedulePlan,
+    private readonly log: SimulatedLog,
+    private readonly time: SimulatedTime,
+    private readonly random: SeededRandom,
+  ) {}
+
+  get hasEnded(): boolean {
+    return this.pending === 0 && this.transactions.every(({ state }) => state === 'ended');
+  }
+
+  begin(): void {
+    const { records, partitions, feedMs, tableUpdates } = this.plan;
+    for (let partition = 0; partition < partitions; partition++) {
+      for (let left = records; left > 0; ) {
+        const count = Math.min(left, this.random.int(1, 12));
+        left -= count;
+        this.later(this.random.next() * feedMs, () => this.writeSome(partition, count));
+      }
+    }
+    for (let i = 0; i < tableUpdates; i++) this.later(this.random.next() * feedMs, () => this.updateTable());
+  }
+
+  private later(delayMs: number, run: () => void): void {
+    this.pending += 1;
+    this.time.schedule(delayMs, () => {
+      this.pending -= 1;
+      run();
+    });
+  }
+
+  private writeSome(partition: number, count: number): void {
+    const target = this.log.partition(TOPICS.source, partition);
+    const transaction = this.perhapsTransaction('upstream');
+    for (let i = 0; i < count; i++) this.append(target, this.payment(partition), transaction);
+    if (transaction !== null) this.endLater(transaction);
+  }
+
+  private updateTable(): void {
+    const target = this.log.partition(TOPICS.table, 0);
+    const transaction = this.perhapsTransaction('table');
+    const updates = this.random.int(1, 3);
+    for (let i = 0; i < updates; i++) {
+      const risk = this.random.chance(0.2) ? null : this.random.int(1, 9);
+      const body = { version: ++this.tableVersion, risk };
+      const key = Buffer.from(merchantOf(this.random.int(0, 3)));
+      this.append(target, { key, value: Buffer.from(JSON.stringify(body)) }, transaction);
+    }
+    if (transaction !== null) this.endLater(transaction);
+  }
+
+  private perhapsTransaction(owner: string): LogTransaction | null {
+    if (!this.random.chance(0.3)) return null;
+    const transaction = this.log.beginForeign(owner);
+    this.transactions.push(transaction);
+    return transaction;
+  }
+
+  private append(
+    target: SimulatedPartition,
+    record: Pick<OutputRecord, 'key' | 'value'>,
+    transaction: LogTransaction | null,
+  ): void {
+    target.append({ ...record, headers: [], timestampMs: Math.floor(START_MS + this.time.nowMs) }, transaction);
+  }
+
+  private endLater(transaction: LogTransaction): void {
+    const outcome = this.random.chance(0.5) ? 'committed' : 'aborted';
+    this.later(this.random.skewed(0, FOREIGN_TRANSACTION_MS), () => this.log.endForeign(transaction, outcome));
+  }
+
+  private payment(partition: number): Pick<OutputRecord, 'key' | 'value'> {
+    const { random } = this;
+    const number = this.written++;
+    const key = `card-${partition}-${this.keyOf(number)}`;
+    if (random.chance(0.03)) return { key: Buffer.from(key), value: Buffer.from(`bad-${number}`) };
+    let at = START_MS + this.time.nowMs - random.skewed(0, 1_200);
+    if (random.chance(0.01)) at += 3_600_000;
+    if (random.chance(0.02)) at -= 20_000;
+    const payment = { key, value: random.int(0, 9), at: Math.floor(at) };
+    return { key: Buffer.from(key), value: Buffer.from(JSON.stringify(payment)) };
+  }
+
+  private keyOf(number: number): number {
+    const { keys, spread } = this.plan;
+    if (spread === 'in-turn') return number % keys;
+    const x = this.random.next();
+    return Math.floor((spread === 'even' ? x : x ** 4) * keys);
+  }
+}

@@ -1,0 +1,178 @@
+/**
+ * Owns one simulated machine: its disk, the process that lives on it now, and in it the real task host with real tasks.
+ * Neighbours: `cluster.ts` says which partitions it is told to own, and what befalls it.
+ */
+import type { LogBackend } from '../../ports.js';
+import { Task, type TaskEnd } from '../../runtime/task.js';
+import { type FatalTask, TaskHost } from '../../runtime/task-host.js';
+import type { FaultPlan, ProcessFault } from './faults.js';
+import type { SeededRandom } from './random.js';
+import type { SchedulePlan } from './schedule-plan.js';
+import type { SimulatedDisks, SimulatedSnapshots } from './simulated-disk.js';
+import { SimulatedEpochLog } from './simulated-epoch-log.js';
+import type { SimulatedLog } from './simulated-log.js';
+import { simulatedPipeline, TOPICS } from './simulated-pipeline.js';
+import { type ProcessSurroundings, SimulatedProcess } from './simulated-process.js';
+import { SimulatedReader } from './simulated-reader.js';
+
+export interface World extends ProcessSurroundings {
+  readonly plan: SchedulePlan;
+  readonly random: SeededRandom;
+  readonly faults: FaultPlan;
+  readonly log: SimulatedLog;
+  readonly disks: SimulatedDisks;
+  readonly snapshots: SimulatedSnapshots;
+  readonly figures: { crashes: number; fenced: number };
+}
+
+export interface MachineEvents {
+  onProcessFault(machine: SimulatedMachine, fault: ProcessFault): void;
+  onFatal(machine: SimulatedMachine, fatal: FatalTask): void;
+  /** A task ended by an error that the host will try again. */
+  onTaskError(machine: SimulatedMachine, error: unknown): void;
+}
+
+export class SimulatedMachine {
+  readonly root: string;
+  /** Partitions that it has been told to own. */
+  readonly told = new Set<number>();
+  private process: SimulatedProcess;
+  private host: TaskHost | null = null;
+  private lives = 0;
+
+  constructor(
+    readonly name: string,
+    private readonly world: World,
+    private readonly events: MachineEvents,
+  ) {
+    this.root = name;
+    this.process = this.newProcess();
+    this.process.kill();
+  }
+
+  get isUp(): boolean {
+    return this.host !== null;
+  }
+
+  get current(): SimulatedProcess {
+    return this.process;
+  }
+
+  start(distrusted: readonly number[] = []): void {
+    this.process = this.newProcess();
+    this.world.trace.note(`${this.process.name} starts`);
+    const { process, world } = this;
+    this.host = new TaskHost(
+      (partition, trustsStore) => this.makeTask(process, partition, trustsStore),
+      process.clock,
+      (fatal) => this.events.onFatal(this, fatal),
+      (_level, message) => world.trace.note(`${process.name} says: ${message}`),
+    );
+    this.tell(distrusted);
+  }
+
+  kill(): void {
+    if (this.host === null) return;
+    this.world.trace.note(`${this.process.name} dies`);
+    this.process.kill();
+    this.host = null;
+  }
+
+  /** Tells the host what it owns now; resolves when it has let go of the rest. */
+  async tell(distrusted: readonly number[] = []): Promise<void> {
+    await this.host?.own([...this.told], distrusted);
+  }
+
+  async stop(): Promise<void> {
+    const { host } = this;
+    await host?.stop();
+    this.kill();
+  }
+
+  /** Every task that it is told to run has recovered and runs. */
+  get isAtRest(): boolean {
+    const statuses = this.host?.statuses() ?? [];
+    return statuses.length === this.told.size && statuses.every(({ state }) => state === 'running');
+  }
+
+  /** The partitions whose tasks here have come as far as `lastEpoch` says. */
+  upTo(lastEpoch: (partition: number) => number): readonly number[] {
+    const statuses = this.host?.statuses() ?? [];
+    return statuses.filter(({ partition, epoch }) => epoch === lastEpoch(partition)).map(({ partition }) => partition);
+  }
+
+  private newProcess(): SimulatedProcess {
+    this.lives += 1;
+    return new SimulatedProcess(`${this.name}.${this.lives}`, this.world, (fault) =>
+      this.events.onProcessFault(this, fault),
+    );
+  }
+
+  private makeTask(process: SimulatedProcess, partition: number, trustsStore: boolean) {
+    const { world } = this;
+    const task = new Task({
+      partition,
+      worker: 0,
+      definition: simulatedPipeline(world.plan.outOfOrdernessMs, () => this.lookup(process)),
+      backend: this.backend(process),
+      openStore: world.disks.openStore(process, this.root),
+      snapshots: world.snapshots.over(process),
+      disk: world.disks.local(process),
+      clock: process.clock,
+      options: { ...world.plan.options, stateDirectory: this.root },
+      trustsStore,
+      say: (_level, message) => world.trace.note(`${process.name} says: ${message}`),
+    });
+    const run = async (): Promise<TaskEnd> => {
+      try {
+        const end = await task.run();
+        if (end === 'fenced') world.figures.fenced += 1;
+        return end;
+      } catch (error) {
+        this.events.onTaskError(this, error);
+        throw error;
+      }
+    };
+    return { taskId: task.taskId, run, stop: () => task.stop(), status: () => task.status() };
+  }
+
+  /** An outside service: it answers, or it hangs. */
+  private lookup(process: SimulatedProcess): Promise<boolean> {
+    const { random, plan, faults } = this.world;
+    const hangs = faults.active && random.chance(plan.hangingLookups);
+    if (hangs) faults.count('lookup-hangs');
+    return new Promise((resolve) => {
+      if (!hangs) process.after(random.skewed(0, 10), () => resolve(true));
+    });
+  }
+
+  private backend(process: SimulatedProcess): LogBackend {
+    const { log, random, plan } = this.world;
+    const notSimulated = async () => {
+      throw new Error('tasks have no use for this part of a backend');
+    };
+    return {
+      kind: 'memory',
+      openReader: async ({ topic, partition, from }) => {
+        const source = log.partition(topic, partition);
+        const start = from === 'earliest' ? source.start : from === 'latest' ? source.stableEnd : from;
+        const step = topic === TOPICS.table ? 'table-read' : 'source-read';
+        return new SimulatedReader(process, source, start, step, {
+          fetch: () => random.int(1, 40),
+          read: () => random.int(1, 16),
+        });
+      },
+      openEpochLog: async ({ taskId, stateLog }) =>
+        new SimulatedEpochLog(process, log, {
+          taskId,
+          stateLog: log.partition(stateLog.topic, stateLog.partition),
+          maxRecordBytes: plan.maxRecordBytes,
+          fetchLimit: () => random.int(1, 60),
+        }),
+      openWriter: notSimulated,
+      openAdmin: notSimulated,
+      openAssignment: notSimulated,
+      close: async () => {},
+    };
+  }
+}
