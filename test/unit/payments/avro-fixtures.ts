@@ -38,6 +38,17 @@ export function framed(id: number, body: Buffer): Buffer {
 export const bodyOf = (schema: object, value: object): Buffer =>
   avro.Type.forSchema(schema as avro.Schema).toBuffer(value);
 
+/** A whole number as Avro writes it (zigzag, base 128). */
+export function varint(value: bigint): Buffer {
+  let rest = BigInt.asUintN(64, (value << 1n) ^ (value >> 63n));
+  const bytes: number[] = [];
+  while (rest > 0x7fn) {
+    bytes.push(Number(rest & 0x7fn) | 0x80);
+    rest >>= 7n;
+  }
+  return Buffer.from([...bytes, Number(rest)]);
+}
+
 export const patience: SchemaPatience = {
   waitMs: 60_000,
   onUnavailable: 'stop',

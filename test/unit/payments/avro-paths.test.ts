@@ -7,7 +7,7 @@ import { readableSchema } from '../../../src/fraud/payments/decode-avro-schema.j
 import { FIELD, FIRST_NUMBER } from '../../../src/fraud/payments/plain-payment.js';
 import { Refusal } from '../../../src/fraud/payments/refusal.js';
 import { validatePayment } from '../../../src/fraud/payments/validate-payment.js';
-import { only, recordSchema, required } from './avro-fixtures.js';
+import { only, recordSchema, required, varint } from './avro-fixtures.js';
 import { FULL } from './fixtures.js';
 
 /** How a writer may have declared a field: name and type. */
@@ -179,6 +179,7 @@ describe('the two ways of reading Avro', () => {
     if ('code' in readable) throw new Error(readable.reason);
     const reader = new AvroReader(readable);
     const type = avro.Type.forSchema(schema as unknown as avro.Schema);
+    const head = type.toBuffer({ ...FULL, amountMinor: 0 }).subarray(0, -1);
     const whole = fc.oneof(
       fc.maxSafeInteger(),
       fc.integer(),
@@ -186,9 +187,8 @@ describe('the two ways of reading Avro', () => {
     );
     fc.assert(
       fc.property(whole, (amountMinor) => {
-        // Above 2^53 - 2 the library itself writes nothing.
-        fc.pre(Math.abs(amountMinor) < 2 ** 53 - 1);
-        const body = type.toBuffer({ ...FULL, amountMinor });
+        // The library writes and reads whole numbers below -2^52 wrongly: the bytes are made here.
+        const body = Buffer.concat([head, varint(BigInt(amountMinor))]);
         expect(reader.read(body, 0, body.length)).toBeLessThan(READ.malformed);
         expect(reader.number[FIELD.amountMinor]).toBe(amountMinor);
       }),

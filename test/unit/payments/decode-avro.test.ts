@@ -8,7 +8,17 @@ import { jsonDecoder } from '../../../src/fraud/payments/decode-json.js';
 import { encodePayment } from '../../../src/fraud/payments/encode-json.js';
 import { PaymentBatch } from '../../../src/fraud/payments/payment-batch.js';
 import { DEAD_LETTER_HEADERS } from '../../../src/stream/pipeline/dead-letters.js';
-import { AvroWorld, bodyOf, CANONICAL_SCHEMA, framed, only, recordSchema, required, without } from './avro-fixtures.js';
+import {
+  AvroWorld,
+  bodyOf,
+  CANONICAL_SCHEMA,
+  framed,
+  only,
+  recordSchema,
+  required,
+  varint,
+  without,
+} from './avro-fixtures.js';
 import { FULL, PLAIN, recordsOf } from './fixtures.js';
 
 const NULLS = {
@@ -272,16 +282,6 @@ describe('what is no payment in Avro', () => {
     expect(new Set(codes)).toEqual(new Set(['malformed-avro']));
   });
 });
-
-function varint(value: bigint): Buffer {
-  let rest = BigInt.asUintN(64, (value << 1n) ^ (value >> 63n));
-  const bytes: number[] = [];
-  while (rest > 0x7fn) {
-    bytes.push(Number(rest & 0x7fn) | 0x80);
-    rest >>= 7n;
-  }
-  return Buffer.from([...bytes, Number(rest)]);
-}
 
 describe('hostile messages', () => {
   const withField = (type: unknown) => recordSchema([{ name: 'bomb', type }, ...required]);
