@@ -1,9 +1,24 @@
 import { describe, expect, it } from 'vitest';
 import { checkRules, type RulesEvidence } from '../../scripts/prove/rules/check.js';
 import type { Alert } from '../../src/fraud/alerts/alert.js';
+import type { Rule } from '../../src/fraud/rules/rule.js';
+import { ruleHash } from '../../src/fraud/rules/rule-set.js';
 import { anAlert } from './projector-fixtures.js';
 
-const rule = { id: 'marker', version: 2, hash: 'h2', state: 'active' };
+const ruleOf = (version: number): Rule => ({
+  id: 'marker',
+  version,
+  name: 'Marker',
+  description: '',
+  trigger: 'payment',
+  condition: 'payment.amountMinor == 77777',
+  decision: 'review',
+  severity: 'medium',
+  scope: {},
+  state: 'active',
+});
+const fired = (version: number) => ({ id: 'marker', version, hash: ruleHash(ruleOf(version)) });
+
 const takeUp = (version: number, fromOffset: number) => ({
   kind: 'take-up' as const,
   taskId: 't-0',
@@ -17,7 +32,7 @@ const takeUp = (version: number, fromOffset: number) => ({
 function alertAt(
   offset: number,
   ruleSetVersion: number,
-  fired: readonly { id: string; version: number; hash: string }[],
+  firedRules: readonly { id: string; version: number; hash: string }[],
 ): Alert {
   const alert = anAlert(offset);
   const [first] = alert.rules;
@@ -25,7 +40,7 @@ function alertAt(
   return {
     ...alert,
     paymentId: `p-${offset}`,
-    rules: fired.map((one) => ({ ...first, ...one })),
+    rules: firedRules.map((one) => ({ ...first, ...one })),
     evidence: {
       ...alert.evidence,
       source: { ...alert.evidence.source, partition: 0, offset },
@@ -35,13 +50,13 @@ function alertAt(
 }
 
 const sound: RulesEvidence = {
-  alerts: [alertAt(5, 1, [{ ...rule, version: 1, hash: 'h1' }]), alertAt(10, 2, [rule])],
+  alerts: [alertAt(5, 1, [fired(1)]), alertAt(10, 2, [fired(2)])],
   takeUps: [takeUp(1, 0), takeUp(2, 10)],
   ruleSets: new Map([
-    [1, { version: 1, hash: 's1', rules: [{ ...rule, version: 1, hash: 'h1' }] }],
-    [2, { version: 2, hash: 's2', rules: [rule] }],
+    [1, { version: 1, hash: 's1', rules: [ruleOf(1)] }],
+    [2, { version: 2, hash: 's2', rules: [ruleOf(2)] }],
   ]),
-  marked: ['p-5', 'p-10'],
+  marked: new Set(['p-5', 'p-10']),
   markerRules: ['marker'],
 };
 
@@ -58,16 +73,13 @@ describe('the check of the rules proof', () => {
     [
       'half a rule set',
       {
-        alerts: [
-          alertAt(5, 1, [{ ...rule, version: 1, hash: 'h1' }]),
-          alertAt(10, 2, [{ ...rule, version: 1, hash: 'h1' }]),
-        ],
+        alerts: [alertAt(5, 1, [fired(1)]), alertAt(10, 2, [fired(1)])],
       },
       /marker version 1 is not of rule set 2/,
     ],
     [
       'a rule that kept silent',
-      { alerts: [alertAt(5, 1, [{ ...rule, version: 1, hash: 'h1' }]), alertAt(10, 2, [])] },
+      { alerts: [alertAt(5, 1, [fired(1)]), alertAt(10, 2, [])] },
       /marker of rule set 2 did not fire/,
     ],
   ])('finds %s', (_, changes, words) => {

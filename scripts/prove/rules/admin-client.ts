@@ -1,18 +1,14 @@
 /** Owns the proof's calls of the admin API, as a rule author's tool would make them. Neighbours: `proof.ts`. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Rule } from '../../../src/fraud/rules/rule.js';
 
 const READY_MS = 60_000;
 
-/** The parts of a rule set that the proof looks at. */
+/** A rule set as it was published. */
 export interface PublishedRuleSet {
   readonly version: number;
   readonly hash: string;
-  readonly rules: readonly {
-    readonly id: string;
-    readonly version: number;
-    readonly hash: string;
-    readonly state: string;
-  }[];
+  readonly rules: readonly Rule[];
 }
 
 export class AdminClient {
@@ -42,7 +38,8 @@ export class AdminClient {
   async changeRule(id: string, condition: string): Promise<{ readonly version: number; readonly etag: string }> {
     const current = await this.call('GET', `/v1/rules/${id}`);
     const changed = await this.call('PUT', `/v1/rules/${id}`, content(id, condition), current.etag);
-    return { version: Number(changed.body.latestVersion), etag: changed.etag };
+    const { newest } = changed.body as { readonly newest: { readonly version: number } };
+    return { version: newest.version, etag: changed.etag };
   }
 
   async activate(id: string, version: number, etag: string): Promise<void> {

@@ -4,6 +4,7 @@
  */
 import type { Alert } from '../../../src/fraud/alerts/alert.js';
 import type { TakeUp } from '../../../src/fraud/rules/rollout.js';
+import { ruleHash } from '../../../src/fraud/rules/rule-set.js';
 import type { PublishedRuleSet } from './admin-client.js';
 
 export interface RulesEvidence {
@@ -12,7 +13,7 @@ export interface RulesEvidence {
   /** By version. */
   readonly ruleSets: ReadonlyMap<number, PublishedRuleSet>;
   /** Payments that every rule set alerts of. */
-  readonly marked: readonly string[];
+  readonly marked: ReadonlySet<string>;
   /** Rules that fire for exactly those, in every rule set that has them. */
   readonly markerRules: readonly string[];
 }
@@ -36,7 +37,7 @@ function onceEach({ alerts, marked }: RulesEvidence): string[] {
   for (const { paymentId } of alerts) {
     if (paymentId !== null) counts.set(paymentId, (counts.get(paymentId) ?? 0) + 1);
   }
-  return marked.flatMap((id) => (counts.get(id) === 1 ? [] : [`${id}: ${counts.get(id) ?? 0} alerts`]));
+  return [...marked].flatMap((id) => (counts.get(id) === 1 ? [] : [`${id}: ${counts.get(id) ?? 0} alerts`]));
 }
 
 function doubled(ids: readonly string[]): string[] {
@@ -62,10 +63,9 @@ function faults(alert: Alert, evidence: RulesEvidence): string[] {
   if (ruleSet === undefined) return [`${place}: nobody knows rule set ${version}`];
   if (ruleSet.hash !== hash) return [`${place}: rule set ${version} is ${ruleSet.hash}, the alert says ${hash}`];
   const strange = alert.rules.filter(
-    (fired) =>
-      !ruleSet.rules.some((rule) => rule.id === fired.id && rule.version === fired.version && rule.hash === fired.hash),
+    (fired) => !ruleSet.rules.some((rule) => rule.id === fired.id && ruleHash(rule) === fired.hash),
   );
-  const silent = evidence.marked.includes(alert.paymentId ?? '')
+  const silent = evidence.marked.has(alert.paymentId ?? '')
     ? ruleSet.rules.filter(
         ({ id }) => evidence.markerRules.includes(id) && !alert.rules.some((fired) => fired.id === id),
       )

@@ -53,6 +53,7 @@ class RulesProof {
   private readonly admin = new AdminClient(`http://127.0.0.1:${API_PORT}`, this.apiKey);
   private readonly rollOutMs: number[] = [];
   private readonly throughKillMs: number[] = [];
+  private service: ServiceProcess | null = null;
 
   constructor(
     private readonly options: RulesProofOptions,
@@ -66,56 +67,57 @@ class RulesProof {
     const { surroundings, say, options } = this;
     const input = await surroundings.inputTopic('rules-input');
     const place = await this.place(input);
-    let service = await this.start(place);
     const { topics } = place.configuration;
-    const watch = await RollOutWatch.open(surroundings.backend, topics.rollouts);
-    for (const id of MARKERS) await this.admin.addRule(id, condition(0));
-    const before = await this.admin.currentRuleSet();
-    await watch.allRun(before.version, PARTITIONS, ROLL_OUT_MS);
     const writer = await surroundings.backend.openWriter();
-    const payments = new PacedPayments(writer, input, options.paymentsPerSecond, this.random);
-    say(`${options.paymentsPerSecond} payments/s flow, load average ${loadavg()[0]?.toFixed(1)}`);
-    await sleep(2_000);
-    for (let change = 1; change <= options.changes; change++) await this.change(change, watch);
-    for (let kill = 1; kill <= options.kills; kill++) service = await this.killInRollOut(kill, service, place, watch);
-    await sleep(1_000);
-    await payments.stop();
-    await writer.close();
-    await this.caughtUp(place);
-    const ruleSets = await this.ruleSets();
-    const ended = await service.stop();
-    await watch.stop();
-    const records = await readTopic(surroundings.backend, topics.alerts);
-    const alerts = records.map(({ value }) => decodeAlert(value));
-    const { takeUps } = watch;
-    const problems = [...checkRules({ alerts, takeUps, ruleSets, marked: payments.marked, markerRules: MARKERS })];
-    if (ended.code !== 0) problems.push(`the service ended with code ${ended.code}`);
-    this.tell(payments, alerts.length, takeUps.length, ruleSets.size);
-    for (const problem of problems) say(`WRONG: ${problem}`);
-    say(`seed ${options.seed}: ${problems.length === 0 ? 'right' : 'WRONG'}`);
-    return problems.length === 0;
+    const watch = await RollOutWatch.open(surroundings.backend, topics.rollouts);
+    let payments: PacedPayments | null = null;
+    try {
+      await this.start(place);
+      for (const id of MARKERS) await this.admin.addRule(id, condition(0));
+      const before = await this.admin.currentRuleSet();
+      await watch.allRun(before.version, PARTITIONS, ROLL_OUT_MS);
+      payments = new PacedPayments(writer, input, options.paymentsPerSecond, this.random);
+      say(`${options.paymentsPerSecond} payments/s flow, load average ${loadavg()[0]?.toFixed(1)}`);
+      await sleep(2_000);
+      for (let change = 1; change <= options.changes; change++) await this.change(change, watch);
+      for (let kill = 1; kill <= options.kills; kill++) await this.killInRollOut(kill, place, watch);
+      await sleep(1_000);
+      await payments.stop();
+      await this.caughtUp(place);
+      const ruleSets = await this.ruleSets();
+      const ended = await this.service?.stop();
+      const alerts = (await readTopic(surroundings.backend, topics.alerts)).map(({ value }) => decodeAlert(value));
+      const { takeUps } = watch;
+      const marked = new Set(payments.marked);
+      const problems = [...checkRules({ alerts, takeUps, ruleSets, marked, markerRules: MARKERS })];
+      if (ended?.code !== 0) problems.push(`the service ended with code ${ended?.code}`);
+      this.tell(payments, alerts.length, takeUps.length, ruleSets.size);
+      for (const problem of problems) say(`WRONG: ${problem}`);
+      say(`seed ${options.seed}: ${problems.length === 0 ? 'right' : 'WRONG'}`);
+      return problems.length === 0;
+    } finally {
+      await payments?.stop();
+      await this.service?.kill();
+      await watch.stop();
+      await writer.close();
+    }
   }
 
   private async place(input: string): Promise<RunPlace> {
     await mkdir(this.surroundings.path('rules-service'), { recursive: true });
-    const keyFile = this.surroundings.path('rules-service', 'api-key');
-    await writeFile(keyFile, this.apiKey, { mode: 0o600 });
-    return this.surroundings.place(
-      'rules',
-      input,
-      [`--port=${API_PORT}`, `--access-api-key-file=${keyFile}`, '--no-rules-four-eyes'],
-      'all',
-    );
+    await writeFile(this.keyFile, this.apiKey, { mode: 0o600 });
+    return this.surroundings.place('rules', input, [`--port=${API_PORT}`, '--no-rules-four-eyes'], 'all');
   }
 
-  private async start(place: RunPlace): Promise<ServiceProcess> {
-    const { surroundings } = this;
-    const service = startService(
-      [...place.flags, `--data-dir=${surroundings.path('rules-service', 'data')}`],
-      surroundings.path('rules-service', 'service.log'),
-    );
-    await Promise.race([this.admin.ready(), service.unexpectedEnd]);
-    return service;
+  private get keyFile(): string {
+    return this.surroundings.path('rules-service', 'api-key');
+  }
+
+  private async start(place: RunPlace): Promise<void> {
+    const directory = this.surroundings.path('rules-service');
+    const own = [`--data-dir=${directory}/data`, `--access-api-key-file=${this.keyFile}`];
+    this.service = startService([...place.flags, ...own], `${directory}/service.log`);
+    await Promise.race([this.admin.ready(), this.service.unexpectedEnd]);
   }
 
   /** From the request's start to the last task's take-up, committed and read. */
@@ -130,23 +132,17 @@ class RulesProof {
   }
 
   /** Killed between the answer to the change and its last take-up, some ms in. */
-  private async killInRollOut(
-    kill: number,
-    service: ServiceProcess,
-    place: RunPlace,
-    watch: RollOutWatch,
-  ): Promise<ServiceProcess> {
+  private async killInRollOut(kill: number, place: RunPlace, watch: RollOutWatch): Promise<void> {
     const id = MARKERS[kill % MARKERS.length] ?? MARKERS[0];
     const { version, etag } = await this.admin.changeRule(id, condition(this.options.changes + kill));
     await this.admin.activate(id, version, etag);
     const changedAt = performance.now();
     await sleep(this.random.whole(0, 60));
-    await service.kill();
-    const next = await this.start(place);
+    await this.service?.kill();
+    await this.start(place);
     const { version: ruleSet } = await this.admin.currentRuleSet();
     this.throughKillMs.push((await watch.allRun(ruleSet, PARTITIONS, ROLL_OUT_MS)) - changedAt);
     await sleep(PAUSE_MS);
-    return next;
   }
 
   private async caughtUp({ configuration }: RunPlace): Promise<void> {
