@@ -59,14 +59,7 @@ export async function prepareTopics(
  * rule book. The payments stay, and the labels, which are people's work.
  */
 export async function forgetTopics(admin: TopicAdmin, { topics }: Configuration): Promise<void> {
-  const own = [
-    topics.alerts,
-    topics.deadLetters,
-    topics.stateLog,
-    topics.rules,
-    topics.rollouts,
-    topics.outboxLog,
-  ];
+  const own = [topics.alerts, topics.deadLetters, topics.stateLog, topics.rules, topics.rollouts, topics.outboxLog];
   const existing: string[] = [];
   for (const topic of own) if ((await admin.partitionCount(topic)) !== null) existing.push(topic);
   if (existing.length > 0) await admin.delete(existing);

@@ -8,6 +8,7 @@ import { PostgresAuditLog } from '../../src/adapters/postgres/audit-log.js';
 import type { Database } from '../../src/adapters/postgres/database.js';
 import { PostgresWrites } from '../../src/adapters/postgres/writes.js';
 import type { ApiParts } from '../../src/api/api.js';
+import { DEFAULT_TOPICS } from '../../src/api/docs/asyncapi.js';
 import { systemActor } from '../../src/fraud/access/actor.js';
 import { combineAuthenticators } from '../../src/fraud/access/authenticators.js';
 import { KeyAuthenticator } from '../../src/fraud/access/key-authenticator.js';
@@ -121,9 +122,9 @@ function anything(): never {
 export function partsWith(world: AccessWorld, changes: Partial<ApiParts> = {}): ApiParts {
   const known: Partial<ApiParts> = {
     version: '1',
-    topics: undefined as never,
+    topics: DEFAULT_TOPICS,
     trustedProxies: [],
-    rateLimit: undefined as never,
+    rateLimit: null,
     authenticator: world.authenticator,
     access: world.access,
     clock: world.clock,

@@ -259,6 +259,14 @@ describe('API keys', () => {
     expect((await me({ 'x-api-key': body.text })).status).toBe(401);
   });
 
+  it('are refused beside a token: it would not be clear who asks', async () => {
+    const { body } = await makeKey({ roles: ['auditor'] });
+    const { status, body: problem } = await me({ 'x-api-key': body.text, authorization: `Bearer ${body.text}` });
+    expect([status, problem.code]).toEqual([401, 'credentials-invalid']);
+    // A proxy's own password is none of ours.
+    expect((await me({ 'x-api-key': body.text, authorization: 'Basic YWRhbTpwYXNz' })).status).toBe(200);
+  });
+
   it('end when they expire, remembered or not', async () => {
     const { body } = await makeKey({ roles: ['auditor'], expiresAt: world.clock.now() + 5_000 });
     await me({ 'x-api-key': body.text }).expect(200);

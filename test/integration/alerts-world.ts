@@ -11,7 +11,8 @@ import { type Api, createApi } from '../../src/api/api.js';
 import type { AlertParts } from '../../src/api/parts.js';
 import type { Alert } from '../../src/fraud/alerts/alert.js';
 import { systemClock } from '../../src/stream/runtime/system-clock.js';
-import { bearer, rolesByToken } from '../support/actors.js';
+import { bearer } from '../support/actors.js';
+import { BARE_PARTS } from '../support/bare-parts.js';
 
 export const LABELS = 'fraud.labels';
 
@@ -50,13 +51,10 @@ export async function openAlertsWorld(
   const clock = { ...systemClock, now: () => world.nowMs };
   const parts = change(alertParts(database, clock));
   const api = await createApi({
-    version: '1',
+    ...BARE_PARTS,
     alerts: parts,
     database,
-    pipeline: null,
-    projector: null,
     clock,
-    authenticator: rolesByToken,
     onUnexpected: (error) => unexpected.push(error),
   });
   const projection = new PostgresAlertProjection(database.dataSource);

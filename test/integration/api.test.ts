@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import supertest from 'supertest';
@@ -12,7 +12,7 @@ import { type Api, type ApiParts, createApi } from '../../src/api/api.js';
 import type { ProjectorStatus } from '../../src/fraud/cases/projection.js';
 import type { PipelineStatus, TaskStatus } from '../../src/stream/runtime/status.js';
 import { systemClock } from '../../src/stream/runtime/system-clock.js';
-import { rolesByToken } from '../support/actors.js';
+import { BARE_PARTS } from '../support/bare-parts.js';
 import { makeAccessWorld } from './access-world.js';
 import { alertParts } from './alerts-world.js';
 import { anAlert, startTestPostgres, type TestPostgres } from './projector-fixtures.js';
@@ -73,6 +73,7 @@ beforeAll(async () => {
   const projection = new PostgresAlertProjection(database.dataSource);
   await projection.append({ topic: 'fraud.alerts', partition: 0, alerts, unreadable: [], nextOffset: ALERTS });
   const parts: ApiParts = {
+    ...BARE_PARTS,
     version,
     alerts: alertParts(database, { now: () => NOW }),
     database: {
@@ -88,7 +89,6 @@ beforeAll(async () => {
     riskRows: new PostgresRiskRows(database.dataSource, new PostgresWrites(database.dataSource, systemClock), 'risk'),
     relay: { status: () => ({ state: 'running', error: null, relayed: 7, lag: 2, waitingSince: NOW - 3_000 }) },
     clock: { now: () => NOW, monotonic: () => 0, schedule: () => () => {} },
-    authenticator: rolesByToken,
     onUnexpected: (error) => unexpected.push(error),
   };
   api = await createApi(parts);
@@ -233,7 +233,7 @@ describe('GET /v1/alerts/:id', () => {
     await matchesDocument('/v1/alerts/{id}', 200, 'application/json', answer.body);
   });
 
-  it.each(['f'.repeat(32), 'nope', '%00', '..%2f..%2fetc', 'F'.repeat(32), 'x'.repeat(127)])(
+  it.each(['f'.repeat(32), 'nope', '%00', '..%2f..%2fetc', 'F'.repeat(32), 'x'.repeat(127), 'x'.repeat(9_000)])(
     'answers %s with 404',
     async (id) => {
       expect((await problem(`/v1/alerts/${id}`, 404, '/v1/alerts/{id}')).code).toBe('alert-not-found');
@@ -371,6 +371,27 @@ describe('the API as a whole', () => {
     });
   });
 
+  it('documents every route that it has under /v1, health and metrics, and no other', async () => {
+    const { body } = await http.get('/openapi.json');
+    const documented = Object.entries(body.paths as Record<string, object>).flatMap(([path, item]) =>
+      Object.keys(item).map((method) => `${method.toUpperCase()} ${path.replaceAll(/\{(\w+)\}/g, ':$1')}`),
+    );
+    const served = api.routes
+      .filter(({ method, url }) => method !== 'HEAD' && /^\/(v1|health|metrics)\b/.test(url))
+      .map(({ method, url }) => `${method} ${url}`);
+    expect(documented.sort()).toEqual(served.sort());
+    expect(served.length).toBeGreaterThan(45);
+  });
+
+  it('documents patterns that other languages read, too', async () => {
+    const { body } = await http.get('/openapi.json');
+    const patterns = [...JSON.stringify(body).matchAll(/"pattern":("(?:[^"\\]|\\.)*")/g)].map(([, one]) =>
+      JSON.parse(one),
+    );
+    expect(patterns.length).toBeGreaterThan(20);
+    expect(patterns.filter((pattern) => /\\p|\\u\{|\(\?</.test(pattern))).toEqual([]);
+  });
+
   it('serves the page of the documentation without anything from elsewhere', async () => {
     const home = await http.get('/');
     expect([home.status, home.headers.location]).toEqual([302, '/docs']);
@@ -394,9 +415,25 @@ describe('the API as a whole', () => {
 
   it('answers what it does not know with problems', async () => {
     expect((await problem('/nowhere', 404, '')).code).toBe('route-not-found');
-    expect((await problem('/v1/alerts', 404, '', 'post')).code).toBe('route-not-found');
     expect((await problem('/%', 400, '')).code).toBe('request-malformed');
-    expect((await problem(`/v1/alerts/${'x'.repeat(500)}`, 414, '')).code).toBe('url-too-long');
+  });
+
+  it('answers a method that an address has not with 405, and names those that it has', async () => {
+    const methods = async (method: 'put' | 'post' | 'delete', path: string) => {
+      const { status, headers, body } = await http[method](path);
+      return [status, body.code, headers.allow];
+    };
+    expect([
+      await methods('post', '/v1/alerts'),
+      await methods('delete', '/v1/alerts/stream?decision=review'),
+      await methods('post', '/v1/risk-table/merchant-1'),
+      await methods('put', '/v1/risk-table/a/b'),
+    ]).toEqual([
+      [405, 'method-not-allowed', 'GET, HEAD'],
+      [405, 'method-not-allowed', 'GET, HEAD'],
+      [405, 'method-not-allowed', 'DELETE, GET, HEAD, PUT'],
+      [404, 'route-not-found', undefined],
+    ]);
   });
 
   it('refuses bodies beyond the limit, of other types, and broken ones', async () => {
@@ -415,13 +452,8 @@ describe('the API as a whole', () => {
       throw new Error('password=hunter2');
     };
     const broken = await createApi({
-      version: '1',
-      alerts: alertParts(database, { now: () => NOW }),
-      database,
+      ...BARE_PARTS,
       pipeline: { status },
-      projector: null,
-      clock: { now: () => NOW, monotonic: () => 0, schedule: () => () => {} },
-      authenticator: rolesByToken,
       onUnexpected: (error, request) => unexpected.push([error, request]),
     });
     try {
@@ -447,14 +479,9 @@ describe('listening', () => {
   });
   const make = async () => {
     const one = await createApi({
-      version: '1',
+      ...BARE_PARTS,
       alerts: alertParts(database, { now: () => NOW }),
       database,
-      pipeline: null,
-      projector: null,
-      clock: { now: () => NOW, monotonic: () => 0, schedule: () => () => {} },
-      authenticator: rolesByToken,
-      onUnexpected: () => {},
     });
     apis.push(one);
     return one;
@@ -464,6 +491,30 @@ describe('listening', () => {
     const url = await (await make()).listen('127.0.0.1', 0);
     expect(url).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/);
     expect((await fetch(`${url}/health/ready`)).status).toBe(200);
+  });
+
+  it('answers what is no request that Node reads with a problem, too', async () => {
+    const url = await (await make()).listen('127.0.0.1', 0);
+    const raw = (text: string) =>
+      new Promise<string>((resolve, reject) => {
+        let answer = '';
+        const socket = connect(Number(new URL(url).port), '127.0.0.1', () => socket.write(text));
+        socket.on('data', (chunk) => {
+          answer += chunk;
+        });
+        socket.once('close', () => resolve(answer));
+        socket.once('error', reject);
+      });
+    const answers = [
+      await raw('NONSENSE / HTTP/1.1\r\n\r\n'),
+      await raw(`GET /${'x'.repeat(20_000)} HTTP/1.1\r\nhost: a\r\n\r\n`),
+    ];
+    expect(answers.map((answer) => answer.slice(9, 12))).toEqual(['400', '431']);
+    for (const answer of answers) {
+      const [head, body] = answer.split('\r\n\r\n');
+      expect(head).toContain('content-type: application/problem+json');
+      expect(JSON.parse(body)).toMatchObject({ type: expect.stringContaining('urn:fraud-detection:problem:') });
+    }
   });
 
   it('says how to choose another port when one is busy', async () => {

@@ -2,7 +2,7 @@
  * Exactly once, in short, through real processes of the service that are killed: on a real broker, and on the embedded
  * log with Postgres behind it. The long form, with its runs and figures, is `npm run prove` (docs/PROVING.md).
  */
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -24,6 +24,7 @@ import { openBackend } from '../../src/app/backend.js';
 import type { LogBackend } from '../../src/stream/ports.js';
 
 const WAIT_MS = 60_000;
+const API_KEY = 'exactly-once-tests-api-key';
 /** On a busy machine; 20 s are usual. */
 const TEST_MS = 150_000;
 /** Slow answers and no cache: a kill must find the service in the midst of its work. */
@@ -113,8 +114,10 @@ describe('exactly once on the embedded log', () => {
         '--checkpoint-interval-ms=1000',
         ...SLOW,
       ];
+      const keyFile = join(directory, 'api-key');
+      await writeFile(keyFile, API_KEY);
       const start = () => {
-        service = startService(flags, join(directory, 'service.log'));
+        service = startService([...flags, `--access-api-key-file=${keyFile}`], join(directory, 'service.log'));
         return service;
       };
       const configuration = configurationOf(flags);
@@ -181,7 +184,9 @@ async function listAlerts(port: number): Promise<readonly string[]> {
   let cursor: string | null = null;
   do {
     const after: string = cursor === null ? '' : `&cursor=${encodeURIComponent(cursor)}`;
-    const answer = await fetch(`http://127.0.0.1:${port}/v1/alerts?limit=200${after}`).catch(() => null);
+    const answer = await fetch(`http://127.0.0.1:${port}/v1/alerts?limit=200${after}`, {
+      headers: { 'x-api-key': API_KEY },
+    }).catch(() => null);
     if (answer?.ok !== true) return [];
     const page = (await answer.json()) as { items: { alertId: string }[]; next: string | null };
     ids.push(...page.items.map(({ alertId }) => alertId));

@@ -8,7 +8,8 @@ import { type Api, createApi } from '../../src/api/api.js';
 import { MOST_RISK_ROWS } from '../../src/fraud/enrichment/risk-rows.js';
 import { riskTable } from '../../src/fraud/enrichment/risk-table.js';
 import { hash32 } from '../../src/stream/state/key-index.js';
-import { bearer, rolesByToken } from '../support/actors.js';
+import { bearer } from '../support/actors.js';
+import { BARE_PARTS } from '../support/bare-parts.js';
 import { startTestPostgres, type TestPostgres } from './projector-fixtures.js';
 
 const NOW = Date.UTC(2026, 0, 5, 13);
@@ -31,12 +32,8 @@ beforeEach(async () => {
   const clock = { now: () => NOW, monotonic: () => 0, schedule: () => () => {} };
   riskRows = new PostgresRiskRows(database.dataSource, new PostgresWrites(database.dataSource, clock), TOPIC);
   api = await createApi({
-    version: '0',
-    alerts: null,
+    ...BARE_PARTS,
     database,
-    pipeline: null,
-    projector: null,
-    authenticator: rolesByToken,
     riskRows,
     clock,
     onUnexpected: (error) => unexpected.push(error),

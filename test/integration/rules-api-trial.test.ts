@@ -11,8 +11,8 @@ import { jsonPayments } from '../../src/fraud/payments/decode-json.js';
 import { builtInRuleSet } from '../../src/fraud/rules/built-in-rules.js';
 import { RuleBook } from '../../src/fraud/rules/rule-book.js';
 import { RuleTrial } from '../../src/fraud/rules/rule-trial.js';
-import { systemClock } from '../../src/stream/runtime/system-clock.js';
-import { bearer, rolesByToken } from '../support/actors.js';
+import { bearer } from '../support/actors.js';
+import { BARE_PARTS } from '../support/bare-parts.js';
 import { MemoryRuleStore } from '../unit/rules/rule-book-memory.js';
 import { NO_ROLLOUT } from './rules-world.js';
 
@@ -37,14 +37,8 @@ beforeAll(async () => {
     openScorer: () => openOnnxScorer(model),
   });
   api = await createApi({
-    version: '1',
-    alerts: null,
-    database: null,
-    pipeline: null,
-    projector: null,
+    ...BARE_PARTS,
     rules: { book, trial, rollout: { state: () => NO_ROLLOUT } },
-    clock: systemClock,
-    authenticator: rolesByToken,
     onUnexpected: (error) => unexpected.push(error),
   });
   http = supertest.agent(api.app.getHttpServer()).set(bearer('analyst'));

@@ -406,7 +406,7 @@ describe('what is refused', () => {
       'half a surrogate pair',
       400,
       'request-invalid',
-      /control/,
+      /surrogate/,
       () =>
         author()
           .post('/v1/rules')

@@ -15,7 +15,8 @@ import type { RuleSet } from '../../src/fraud/rules/rule.js';
 import { RuleBook } from '../../src/fraud/rules/rule-book.js';
 import { RuleTrial } from '../../src/fraud/rules/rule-trial.js';
 import { systemClock } from '../../src/stream/runtime/system-clock.js';
-import { bearer, rolesByToken } from '../support/actors.js';
+import { bearer } from '../support/actors.js';
+import { BARE_PARTS } from '../support/bare-parts.js';
 
 export const RULES_TOPIC = 'fraud.rules';
 const MODEL = fileURLToPath(new URL('../../models/card-risk/1', import.meta.url));
@@ -56,14 +57,9 @@ export async function openRulesWorld(url: string): Promise<RulesWorld> {
   const parts = ruleParts(database, systemClock, () => world.rollout);
   await parts.book.seed(builtInRuleSet, { isEmpty: true });
   const api = await createApi({
-    version: '1',
-    alerts: null,
+    ...BARE_PARTS,
     database,
-    pipeline: null,
-    projector: null,
     rules: parts,
-    clock: systemClock,
-    authenticator: rolesByToken,
     onUnexpected: (error) => unexpected.push(error),
   });
   const world: RulesWorld = {

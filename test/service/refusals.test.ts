@@ -131,12 +131,12 @@ describe('the service refuses', () => {
     const directory = workshop.directory();
     const file = path.join(workshop.directory(), 'rules.json');
     const rule = { id: 'too-high', name: 'Too high', version: 1, decision: 'review', severity: 'high' };
-    const condition = { signal: 'scor', op: '>=', value: 0.5 };
+    const condition = 'payment.amountMinor > 100 && scor >= 0.5';
     writeFileSync(file, JSON.stringify({ version: 1, rules: [{ ...rule, condition }] }));
     const { code, message } = await refused([...quiet, `--data-dir=${directory}`, `--rules-file=${file}`]);
     expect(code).toBe(1);
     expect(message).toContain(`rules file ${file}`);
-    expect(message).toMatch(/rules\[0\]\.condition\.signal: .*"scor" \(did you mean score\?\)/);
+    expect(message).toMatch(/rules\[0\]\.condition.*line 1, column 30.*scor.*did you mean score\?/);
   });
 
   it('a rules file that is no JSON, naming it', async () => {

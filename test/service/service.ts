@@ -19,6 +19,8 @@ export const START_LIMIT_MS = 30_000;
 /** And a stop this long. */
 export const STOP_LIMIT_MS = 5_000;
 const POLL_MS = 20;
+/** Preset, as an operator would. */
+const API_KEY = 'service-tests-preset-api-key';
 
 /** The card world in a hurry: much fraud, many broken messages, quick status lines. */
 export const BUSY_DEMO: readonly string[] = [
@@ -101,7 +103,8 @@ export class Service {
   }
 
   async get(route: string): Promise<Response> {
-    return fetch(`${await this.up()}${route}`, { signal: AbortSignal.timeout(10_000) });
+    const headers = { 'x-api-key': API_KEY };
+    return fetch(`${await this.up()}${route}`, { headers, signal: AbortSignal.timeout(10_000) });
   }
 
   async json<T>(route: string): Promise<T> {
@@ -180,7 +183,7 @@ export class Workshop {
       : [process.execPath, ...nodeFlags, ENTRY, ...flags];
     const child = spawn(command, args, {
       cwd,
-      env: { ...withoutSettings(process.env), ...env },
+      env: { ...withoutSettings(process.env), FRAUD_API_KEY: API_KEY, ...env },
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
     });

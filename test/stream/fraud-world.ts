@@ -80,7 +80,6 @@ export class FraudWorld {
         rolloutsTopic: TOPICS.rollouts,
         initial: parseRuleSet(this.initial),
         featureNames,
-        parse: (bytes) => payments.decoder.parse(bytes),
       }),
       alertsTopic: TOPICS.alerts,
       deadLettersTopic: TOPICS.dead,

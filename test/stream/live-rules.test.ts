@@ -226,4 +226,27 @@ describe('a rule that fails again and again', () => {
     expect(status.counters).toMatchObject({ 'rules.failed.bad': 20, 'rules.tripped': 1, 'rules.fired.large': 1 });
     expect(status.records).toBe(43);
   });
+
+  it('is tried anew once it was paused and resumed, though the task never saw a set without it', async () => {
+    const since = (version: number, liveSince: number) => ({
+      version,
+      rules: set(version, 1).rules.map((rule) => (rule.id === 'bad' ? { ...rule, liveSince } : rule)),
+    });
+    const world = await FraudWorld.begin(since(1, 1));
+    await running(world, async (current) => {
+      await world.pay(Array.from({ length: 20 }, () => ({ amountMinor: 1_000 })));
+      await until(() => current().committedOffset >= 20);
+      await world.publish(since(3, 3));
+      await until(() => takeUps(world).length === 2);
+      await world.pay([{ deviceId: 'a-b' }, ...Array.from({ length: 20 }, () => ({ amountMinor: 1_000 }))]);
+      await until(() => current().committedOffset >= 41);
+    });
+    expect(world.alerts.map(({ evidence, rules }) => `${rules[0].id} at ${evidence.source.offset}`)).toEqual([
+      'bad at 20',
+    ]);
+    expect(trips(world).map((trip) => [trip.fromOffset, trip.kind === 'rule-trip' && trip.ruleSetVersion])).toEqual([
+      [20, 1],
+      [41, 3],
+    ]);
+  });
 });

@@ -8,7 +8,7 @@ import { FIELD, FIRST_NUMBER } from '../../../src/fraud/payments/plain-payment.j
 import { Refusal } from '../../../src/fraud/payments/refusal.js';
 import { validatePayment } from '../../../src/fraud/payments/validate-payment.js';
 import { only, recordSchema, required, varint } from './avro-fixtures.js';
-import { FULL } from './fixtures.js';
+import { FULL, rowsOfBothPaths } from './fixtures.js';
 
 /** How a writer may have declared a field: name and type. */
 const named = (name: string, ...aliases: string[]) => fc.constantFrom(name, ...aliases);
@@ -136,6 +136,8 @@ function readByBoth(schema: object, body: Buffer): number {
     return [[name, field < FIRST_NUMBER ? String(reader.textAt(field)) : reader.number[field]]];
   });
   expect(Object.fromEntries(read)).toEqual(payment);
+  const [inPlace, copied] = rowsOfBothPaths(reader, bytes, payment);
+  expect(inPlace).toEqual(copied);
   return verdict;
 }
 

@@ -5,7 +5,7 @@ import { encodePayment } from '../../../src/fraud/payments/encode-json.js';
 import type { PaymentBatch } from '../../../src/fraud/payments/payment-batch.js';
 import { InvalidPaymentError } from '../../../src/fraud/payments/refusal.js';
 import { hash53 } from '../../../src/stream/state/key-index.js';
-import { FULL, PLAIN, recordsOf } from './fixtures.js';
+import { FULL, PLAIN, recordsOf, rowOf } from './fixtures.js';
 
 const secret = 'a secret of enough bytes';
 
@@ -16,19 +16,6 @@ function decode(values: readonly (Buffer | string | null)[], tokenise = tokenise
   const rejects: { index: number; code: string; message: string }[] = [];
   source.decode(batch, batch.records, { reject: (index, code, message) => rejects.push({ index, code, message }) });
   return { batch, rejects, counters: source.decoder.counters };
-}
-
-function rowOf(batch: PaymentBatch, row: number) {
-  return {
-    cardId: batch.cardId(row),
-    merchantId: batch.merchantId(row),
-    paymentId: batch.paymentId(row),
-    amountMinor: batch.amountMinor[row],
-    occurredAt: batch.eventTimeMs[row],
-    country: batch.country[row],
-    latitude: batch.latitude[row],
-    longitude: batch.longitude[row],
-  };
 }
 
 const withField = (name: string, raw: string) =>
@@ -44,13 +31,29 @@ describe('decoding JSON payments', () => {
       cardId: FULL.cardId,
       merchantId: FULL.merchantId,
       paymentId: FULL.paymentId,
+      deviceId: 'device-77',
+      ip: '192.0.2.17',
+      merchantHash: expect.any(Number),
       amountMinor: 5716,
       occurredAt: FULL.occurredAt,
       country: (66 << 8) | 69,
+      currency: (69 << 16) | (85 << 8) | 82,
+      mcc: 5412,
+      channel: 1,
+      status: 1,
       latitude: 50.8503,
       longitude: -4.3517,
     });
-    expect(rowOf(batch, 0)).toMatchObject({ country: 0, latitude: Number.NaN, longitude: Number.NaN });
+    expect(rowOf(batch, 0)).toMatchObject({
+      deviceId: '',
+      ip: '',
+      country: 0,
+      mcc: 0,
+      channel: 0,
+      status: 0,
+      latitude: Number.NaN,
+      longitude: Number.NaN,
+    });
     const merchant = Buffer.from(FULL.merchantId);
     expect(batch.merchantHash[1]).toBe(hash53(merchant, 0, merchant.length));
   });

@@ -1,5 +1,8 @@
 /** Payments and record batches for the tests of this folder and its neighbours. */
 import type { CardId, MerchantId, Payment, PaymentId } from '../../../src/fraud/payments/payment.js';
+import { PaymentBatch } from '../../../src/fraud/payments/payment-batch.js';
+import { putPayment, putPlaces } from '../../../src/fraud/payments/payment-source.js';
+import type { PlainPayment } from '../../../src/fraud/payments/plain-payment.js';
 import { RecordBatch } from '../../../src/stream/records.js';
 
 export const PLAIN: Payment = {
@@ -45,4 +48,40 @@ export function recordsOf(
   batch.fromOffset = 0;
   batch.nextOffset = values.length;
   return batch;
+}
+
+/** What decoders write of a payment to a row, texts as texts. */
+export function rowOf(batch: PaymentBatch, row: number) {
+  const text = (start: Int32Array, length: Int32Array) =>
+    batch.textBytes(row).toString('utf8', start[row], start[row] + length[row]);
+  return {
+    cardId: batch.cardId(row),
+    merchantId: batch.merchantId(row),
+    paymentId: batch.paymentId(row),
+    deviceId: text(batch.deviceStart, batch.deviceLength),
+    ip: text(batch.ipStart, batch.ipLength),
+    merchantHash: batch.merchantHash[row],
+    amountMinor: batch.amountMinor[row],
+    occurredAt: batch.eventTimeMs[row],
+    country: batch.country[row],
+    currency: batch.currency[row],
+    mcc: batch.mcc[row],
+    channel: batch.channel[row],
+    status: batch.paymentStatus[row],
+    latitude: batch.latitude[row],
+    longitude: batch.longitude[row],
+  };
+}
+
+const inPlace = new PaymentBatch(1, 0);
+const copied = new PaymentBatch(1, 0);
+
+/** The rows that the fast path and the strict one write for the same payment. */
+export function rowsOfBothPaths(plain: PlainPayment, bytes: Buffer, payment: Payment) {
+  inPlace.reset();
+  inPlace.records.bytes = bytes;
+  putPlaces(plain, bytes, inPlace, 0);
+  copied.reset();
+  putPayment(payment, copied, 0);
+  return [rowOf(inPlace, 0), rowOf(copied, 0)] as const;
 }

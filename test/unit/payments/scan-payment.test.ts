@@ -6,12 +6,12 @@ import { CHANNELS, PAYMENT_STATUSES } from '../../../src/fraud/payments/payment.
 import { FIELD } from '../../../src/fraud/payments/plain-payment.js';
 import { Refusal } from '../../../src/fraud/payments/refusal.js';
 import { PaymentScan } from '../../../src/fraud/payments/scan-payment.js';
-import { FULL, PLAIN } from './fixtures.js';
+import { FULL, PLAIN, rowsOfBothPaths } from './fixtures.js';
 
 const NAMES = Object.keys(FIELD) as (keyof typeof FIELD)[];
 
 /** What the scanner read, as the strict path would give it; null where it declined. Foreign bytes stand around the value. */
-function scanned(value: Buffer): Record<string, unknown> | null {
+function scanned(value: Buffer) {
   const bytes = Buffer.concat([Buffer.from('{"9'), value, Buffer.from('"}1')]);
   const scan = new PaymentScan();
   if (!scan.read(bytes, 3, 3 + value.length)) return null;
@@ -24,7 +24,7 @@ function scanned(value: Buffer): Record<string, unknown> | null {
         ? bytes.toString('latin1', scan.start[field], scan.start[field] + scan.length[field])
         : scan.number[field];
   }
-  return fields;
+  return { fields, scan, bytes };
 }
 
 /** True where the fast path took the value; fails where it took it otherwise than the strict path does. */
@@ -33,7 +33,9 @@ function agrees(value: Buffer): boolean {
   if (fast === null) return false;
   const strict = readStrictly(value, null);
   if (strict instanceof Refusal) throw new Error(`fast path took what is refused: ${strict.message}: ${value}`);
-  expect(fast).toEqual(strict);
+  expect(fast.fields).toEqual(strict);
+  const [inPlace, copied] = rowsOfBothPaths(fast.scan, fast.bytes, strict);
+  expect(inPlace).toEqual(copied);
   return true;
 }
 

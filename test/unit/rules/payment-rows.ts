@@ -2,11 +2,10 @@
 import type { PatternFinding } from '../../../src/fraud/alerts/alert.js';
 import type { Payment } from '../../../src/fraud/payments/payment.js';
 import { FINDING, PaymentBatch } from '../../../src/fraud/payments/payment-batch.js';
+import { putPayment } from '../../../src/fraud/payments/payment-source.js';
 import { type CompiledRuleSet, compileRules } from '../../../src/fraud/rules/compile-rules.js';
 import { RuleBreakers } from '../../../src/fraud/rules/rule-breakers.js';
 import { parseRuleSet } from '../../../src/fraud/rules/rule-set.js';
-import { countryCode } from '../../../src/fraud/rules/variables.js';
-import { hash53 } from '../../../src/stream/state/key-index.js';
 
 export interface RowSpec {
   readonly payment?: Partial<Record<keyof Payment, unknown>>;
@@ -54,19 +53,7 @@ export function paymentRows(specs: readonly RowSpec[], options: { capacity?: num
     records.timestampMs[row] = payment.occurredAt + 7;
     start += texts[row].length;
     batch.recordIndex[row] = row;
-    batch.eventTimeMs[row] = payment.occurredAt;
-    batch.inSide[row] = 1;
-    batch.keyStart[row] = batch.addSideText(payment.cardId);
-    batch.keyLength[row] = batch.sideLength - batch.keyStart[row];
-    batch.merchantStart[row] = batch.addSideText(payment.merchantId);
-    batch.merchantLength[row] = batch.sideLength - batch.merchantStart[row];
-    batch.merchantHash[row] = hash53(batch.side, batch.merchantStart[row], batch.merchantLength[row]);
-    batch.paymentIdStart[row] = batch.addSideText(payment.paymentId);
-    batch.paymentIdLength[row] = batch.sideLength - batch.paymentIdStart[row];
-    batch.country[row] = Math.max(0, countryCode(payment.country ?? ''));
-    batch.latitude[row] = payment.latitude ?? Number.NaN;
-    batch.longitude[row] = payment.longitude ?? Number.NaN;
-    batch.amountMinor[row] = payment.amountMinor;
+    putPayment(payment as Payment, batch, row);
     batch.score[row] = spec.score ?? 0.01;
     batch.merchantRisk[row] = spec.merchantRisk ?? 0.1;
     batch.riskSource[row] = spec.riskSource ?? 1;
@@ -96,11 +83,9 @@ export const cardTestingFound: Extract<PatternFinding, { pattern: 'card-testing'
   })),
 };
 
-export const parsePayment = (bytes: Buffer): Payment => JSON.parse(bytes.toString('utf8')) as Payment;
-
 /** A checked and compiled rule set, with breakers of its own. `rules` as in a rules file. */
 export function ruleSet(rules: unknown, featureNames: readonly string[] = []) {
-  const set: CompiledRuleSet = compileRules(parseRuleSet({ version: 1, rules }), { featureNames, parse: parsePayment });
+  const set: CompiledRuleSet = compileRules(parseRuleSet({ version: 1, rules }), { featureNames });
   const breakers = new RuleBreakers();
   breakers.watch(set.rules.map(({ rule }) => rule));
   return { set, breakers, evaluate: (batch: PaymentBatch) => set.evaluate(batch, breakers) };

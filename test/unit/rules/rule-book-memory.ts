@@ -121,7 +121,7 @@ export class MemoryRuleStore implements RuleStore {
             const version = versionIn(kept, entry.id, entry.liveVersion ?? 0);
             if (version === null || (entry.state !== 'active' && entry.state !== 'shadow'))
               throw new Error('not running');
-            return { ...version.rule, state: entry.state };
+            return { ...version.rule, state: entry.state, liveSince: entry.liveSinceSet ?? 0 };
           }),
       patterns: async () => kept.patterns,
       putPatterns: async (entry) => {

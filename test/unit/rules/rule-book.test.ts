@@ -3,9 +3,10 @@ import type { WriteRequest } from '../../../src/fraud/audit/write-request.js';
 import { DEFAULT_PATTERN_PARAMETERS } from '../../../src/fraud/patterns/pattern-parameters.js';
 import { builtInRuleSet } from '../../../src/fraud/rules/built-in-rules.js';
 import type { RuleTrip } from '../../../src/fraud/rules/rollout.js';
+import type { RuleSet } from '../../../src/fraud/rules/rule.js';
 import { RuleBook } from '../../../src/fraud/rules/rule-book.js';
 import type { RuleState } from '../../../src/fraud/rules/rule-book-lifecycle.js';
-import { parseRuleSet } from '../../../src/fraud/rules/rule-set.js';
+import { parseRuleSet, ruleSetHash } from '../../../src/fraud/rules/rule-set.js';
 import { anActor } from '../../support/actors.js';
 import { MemoryRuleStore } from './rule-book-memory.js';
 
@@ -259,7 +260,10 @@ describe('seeding', () => {
     store.kept = new MemoryRuleStore().kept;
     expect(await book.seed(builtInRuleSet, { isEmpty: true })).toBe('seeded');
     expect(await book.seed(builtInRuleSet, { isEmpty: false })).toBe('nothing');
-    expect(store.kept.published).toEqual([builtInRuleSet]);
+    const rules = builtInRuleSet.rules.map((rule) => ({ ...rule, liveSince: 1 }));
+    expect(store.kept.published).toEqual([{ ...builtInRuleSet, rules }]);
+    // Tasks that run the built-in set until they read the topic run this very set.
+    expect(store.kept.sets[0].hash).toBe(ruleSetHash(builtInRuleSet));
     expect(store.kept.audited).toMatchObject([{ action: 'rule-set.seeded', actor: 'system:seed' }]);
     expect((await book.rules(null, 100, null)).map(({ entry }) => entry.state)).toEqual(Array(7).fill('active'));
   });
@@ -279,6 +283,17 @@ describe('seeding', () => {
 });
 
 describe('published rule sets', () => {
+  it('tell a rule that was paused and resumed from one that ran on', async () => {
+    store.kept = new MemoryRuleStore().kept;
+    await relaxed.seed(builtInRuleSet, { isEmpty: true });
+    await relaxed.pause(by('ann'), 'high-score', 'x', ANY);
+    await relaxed.bringLive(by('bob'), 'high-score', { version: 1, to: 'active' }, ANY);
+    const since = ({ rules }: RuleSet) => new Map(rules.map(({ id, liveSince }) => [id, liveSince]));
+    const [first, second, third] = store.kept.published.map(since);
+    expect([first, second, third].map((set) => set.get('high-score'))).toEqual([1, undefined, 3]);
+    expect([first, second, third].map((set) => set.get('elevated-score'))).toEqual([1, 1, 1]);
+  });
+
   it('equal the book after any sequence of changes, one for each change of what runs', async () => {
     for (let seed = 1; seed <= 30; seed++) await walk(seed);
   });
@@ -323,7 +338,7 @@ async function walk(seed: number): Promise<void> {
     const patterns = await relaxed.patterns();
     const running = (await relaxed.rules(null, 100, null)).flatMap(({ entry, live }) =>
       live !== null && (entry.state === 'active' || entry.state === 'shadow')
-        ? [{ ...live.rule, state: entry.state }]
+        ? [{ ...live.rule, state: entry.state, liveSince: entry.liveSinceSet }]
         : [],
     );
     const place = `seed ${seed}, step ${step}`;

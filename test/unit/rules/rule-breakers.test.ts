@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { RuleBreakers } from '../../../src/fraud/rules/rule-breakers.js';
+import { type BreakableRule, RuleBreakers } from '../../../src/fraud/rules/rule-breakers.js';
 
-const rule = { id: 'r', version: 1 };
+const rule: BreakableRule = { id: 'r', version: 1 };
 
 function watching(rules = [rule]) {
   const breakers = new RuleBreakers({ failures: 3, share: 0.1 });
@@ -43,5 +43,14 @@ describe('a rule’s breaker', () => {
     expect(breakers.isOpen(0)).toBe(false);
     breakers.watch([rule]);
     expect(breakers.isOpen(0)).toBe(false);
+  });
+
+  it('begins anew where the version was brought live again, also unseen between two sets', () => {
+    const { breakers, evaluate } = watching([{ ...rule, liveSince: 4 }]);
+    expect(evaluate('xxx')).toBe(true);
+    breakers.watch([{ ...rule, liveSince: 4 }]);
+    expect(breakers.isOpen(0)).toBe(true);
+    breakers.watch([{ ...rule, liveSince: 6 }]);
+    expect([breakers.isOpen(0), evaluate('xx'), evaluate('x')]).toEqual([false, false, true]);
   });
 });

@@ -7,7 +7,7 @@ import { checkCondition } from '../../../src/fraud/rules/check-condition.js';
 import { compileCondition } from '../../../src/fraud/rules/compile-condition.js';
 import { CelContext, parseCel } from '../../../src/fraud/rules/language.js';
 import { makeVariables } from '../../../src/fraud/rules/variables.js';
-import { aRule, cardTestingFound, parsePayment, paymentRows, type RowSpec, ruleSet } from './payment-rows.js';
+import { aRule, cardTestingFound, paymentRows, type RowSpec, ruleSet } from './payment-rows.js';
 
 const FEATURES = ['count24h', 'amountSum24hMinor'];
 
@@ -17,7 +17,21 @@ const numbers = fc.oneof(
 );
 const flags = fc.constantFrom('payment.late', 'merchant.degraded', 'merchant.riskKnown', 'patterns.cardTesting');
 const countries = fc.constantFrom('"DE"', '"FR"', '""');
-const texts = fc.constantFrom('payment.mcc', 'payment.channel', 'payment.merchantId', 'payment.currency');
+const texts = fc.constantFrom(
+  'payment.mcc',
+  'payment.channel',
+  'payment.status',
+  'payment.currency',
+  'payment.country',
+  'payment.paymentId',
+  'payment.cardId',
+  'payment.merchantId',
+  'payment.deviceId',
+  'payment.ip',
+);
+const parts = fc.constantFrom('"m"', '"1"', '""', '"59"', '"os"', '"U"', '"é"', '"d-é"', '"10."', '"\\ud83d"');
+/** Longer than what is gone through one by one. */
+const MANY = Array.from({ length: 9 }, (_, i) => `"z-${i}"`).join(', ');
 const literal = fc.constantFrom('0', '1', '0.25', '0.5', '-1', '2.5', '20000', '45000', '9007199254740993');
 const small = fc.constantFrom('0', '1', '0.25', '0.5');
 const op = fc.constantFrom('<', '<=', '>', '>=', '==', '!=');
@@ -48,9 +62,15 @@ const leaf = fc.oneof(
     .map((list) => `payment.amountMinor in [${list}]`),
   fc.tuple(texts, both, fc.constantFrom('"m-1"', '""')).map((parts) => parts.join(' ')),
   fc
-    .tuple(texts, fc.constantFrom('startsWith', 'endsWith', 'contains'), fc.constantFrom('"m"', '"1"', '""'))
+    .tuple(texts, fc.constantFrom('startsWith', 'endsWith', 'contains'), parts)
     .map(([name, method, part]) => `${name}.${method}(${part})`),
   fc.array(fc.constantFrom('"m-1"', '"EUR"', '""'), { maxLength: 3 }).map((list) => `payment.merchantId in [${list}]`),
+  fc.constantFrom('"d-é"', '"d"').map((device) => `payment.deviceId in [${MANY}, ${device}]`),
+  fc
+    .array(fc.constantFrom('"pos"', '"ecom"', '""'), { minLength: 1, maxLength: 3 })
+    .map((list) => `payment.channel in [${list}]`),
+  fc.tuple(both, fc.constantFrom('"5967"', '"0000"', '""')).map(([by, mcc]) => `payment.mcc ${by} ${mcc}`),
+  fc.tuple(both, fc.constantFrom('"USD"', '"EUR"')).map(([by, currency]) => `payment.currency ${by} ${currency}`),
   texts.map((name) => `size(${name}) > 1`),
   // Fails where there is no second part.
   fc.constantFrom('payment.merchantId.split("-")[1] == "1"', 'payment.deviceId.split("-")[1] == "1"'),
@@ -82,8 +102,12 @@ const row = (number: fc.Arbitrary<number>): fc.Arbitrary<RowSpec> =>
       amountMinor: fc.constantFrom(0, 1, 20_000, 45_000),
       country: fc.constantFrom('DE', 'FR', undefined),
       merchantId: fc.constantFrom('m-1', 'n'),
-      deviceId: fc.constantFrom('d-1', 'd', undefined),
-      channel: fc.constantFrom('pos', undefined),
+      deviceId: fc.constantFrom('d-1', 'd', 'd-é', '😀', undefined),
+      channel: fc.constantFrom('pos', 'ecom', undefined),
+      mcc: fc.constantFrom('5967', '0000', undefined),
+      status: fc.constantFrom('requested', undefined),
+      currency: fc.constantFrom('EUR', 'USD'),
+      ip: fc.constantFrom('10.0.0.1', undefined),
       latitude: number,
     }),
     score: number,
@@ -109,7 +133,7 @@ const variables = makeVariables(FEATURES);
 
 /** What each row comes to with the condition as one piece of CEL, by `holds`. */
 function rowByRow(batch: PaymentBatch, holds: (values: BatchRow) => unknown) {
-  const values = new BatchRow(variables, parsePayment);
+  const values = new BatchRow(variables);
   return Array.from({ length: batch.count }, (_, row) => {
     values.moveTo(batch, row);
     return outcome(() => holds(values));

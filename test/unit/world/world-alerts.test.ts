@@ -71,7 +71,7 @@ function judge(hours: number): Judged[] {
   ].map((step) => step.open(context, columns));
   const source = jsonPayments({ topic: 't', featureCount: FEATURE_COUNT });
   const batch = source.makeBatch(BATCH);
-  const rules = compileRules(builtInRuleSet, { parse: source.decoder.parse });
+  const rules = compileRules(builtInRuleSet);
   const breakers = new RuleBreakers();
   const slots = new Map<string, number>();
   const judged: Judged[] = [];
