@@ -117,17 +117,20 @@ describe('the RocksDB store', () => {
 
   it('links table files into a snapshot and leaves its own lock and diary behind', async () => {
     const store = await openAt('task-0');
-    // Tables are written in the background: so many rounds as it takes for the first one.
-    const hasTables = async () => (await readdir(path.join(base, 'task-0'))).some((name) => name.endsWith('.sst'));
-    for (let round = 0; round < 400 && !(round >= 8 && (await hasTables())); round++) {
-      await store.writeBatch(entries(1_000, round));
+    // Tables are written in the background, and belong to a snapshot once they are complete: so many tries as it takes.
+    let copy = '';
+    let names: string[] = [];
+    const tablesOf = () => names.filter((name) => name.endsWith('.sst'));
+    for (let attempt = 0; attempt < 50 && tablesOf().length === 0; attempt++) {
+      for (let round = 0; round < 8; round++) await store.writeBatch(entries(1_000, attempt * 8 + round));
+      copy = `copy-${attempt}`;
+      await store.snapshot(path.join(base, copy));
+      names = await readdir(path.join(base, copy));
     }
-    await store.snapshot(path.join(base, 'copy'));
-    const names = await readdir(path.join(base, 'copy'));
-    const tables = names.filter((name) => name.endsWith('.sst'));
+    const tables = tablesOf();
     expect(tables.length).toBeGreaterThan(0);
     for (const table of tables) {
-      const [own, copied] = await Promise.all(['task-0', 'copy'].map((d) => stat(path.join(base, d, table))));
+      const [own, copied] = await Promise.all(['task-0', copy].map((d) => stat(path.join(base, d, table))));
       expect(copied?.ino).toBe(own?.ino);
     }
     expect(names).not.toContain('LOCK');
