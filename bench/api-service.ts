@@ -9,6 +9,7 @@ import { PostgresAlertWork } from '../src/adapters/postgres/alert-work.js';
 import { openDatabase } from '../src/adapters/postgres/database.js';
 import { PostgresWrites } from '../src/adapters/postgres/writes.js';
 import { createApi } from '../src/api/api.js';
+import { DEFAULT_TOPICS } from '../src/api/docs/asyncapi.js';
 import type { Actor } from '../src/fraud/access/actor.js';
 import { permissionsOf } from '../src/fraud/access/permissions.js';
 import { systemClock } from '../src/stream/runtime/system-clock.js';
@@ -25,6 +26,7 @@ const analyst: Actor = {
 };
 const api = await createApi({
   version: 'bench',
+  topics: DEFAULT_TOPICS,
   alerts: {
     reader: new PostgresAlertRepository(dataSource),
     work: new PostgresAlertWork(new PostgresWrites(dataSource, systemClock), 'fraud.labels'),
@@ -34,6 +36,12 @@ const api = await createApi({
   database,
   pipeline: null,
   projector: null,
+  rules: null,
+  riskRows: null,
+  relay: null,
+  access: null,
+  rateLimit: null,
+  trustedProxies: [],
   clock: systemClock,
   authenticator: { authenticate: async () => analyst },
   onUnexpected: (error) => process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`),

@@ -16,9 +16,10 @@ import { openDoor, type RouteAccess } from './access/door.js';
 import { RiskTableController } from './admin/risk-table.controller.js';
 import { takeUploads } from './admin/risk-table-body.js';
 import { ruleRoutes } from './admin/rules-routes.js';
+import { refuseOtherMethods } from './allowed-methods.js';
 import { alertRoutes } from './analyst/alert-routes.js';
 import { BODY_LIMIT_BYTES, obeyBodyLimits } from './body-limit.js';
-import { DEFAULT_TOPICS, makeAsyncApiDocument } from './docs/asyncapi.js';
+import { makeAsyncApiDocument } from './docs/asyncapi.js';
 import { serveDocs, serveEventDocs } from './docs/docs-page.js';
 import { makeOpenApiDocument } from './docs/openapi.js';
 import { ProblemFilter, sendProblem, toProblem } from './http-errors.js';
@@ -28,14 +29,15 @@ import { type MetricSet, makeMetrics } from './operations/metrics.js';
 import { PipelineController } from './operations/pipeline.controller.js';
 import { API_PARTS, type ApiParts, RISK_ROWS } from './parts.js';
 import { addSecurityHeaders, setSecurityHeaders } from './security-headers.js';
+import { refuseUnreadable } from './unreadable-requests.js';
 import { validationPipe } from './validation.js';
 
 export type { ApiParts } from './parts.js';
 
 const REQUEST_TIMEOUT_MS = 15_000;
 const KEEP_ALIVE_MS = 10_000;
-/** Longest path parameter as it is sent: a merchant's id has up to 64 bytes, each of them three characters when escaped. */
-const PARAMETER_LIMIT = 192;
+/** As long as Node lets an address be: routes refuse what is no id themselves, so that no parameter has an answer of its own. */
+const PARAMETER_LIMIT = 16_384;
 
 export interface Api {
   /** Returns the address, as `http://127.0.0.1:3000`. Errors: code `port-in-use` or `port-refused`. */
@@ -60,7 +62,7 @@ export async function createApi(parts: ApiParts): Promise<Api> {
     controllers: [
       ...alerts.controllers,
       ...rules.controllers,
-      ...(parts.riskRows === undefined ? [] : [RiskTableController]),
+      ...(parts.riskRows === null ? [] : [RiskTableController]),
       ...accessControllers(parts.access),
       PipelineController,
       HealthController,
@@ -68,7 +70,7 @@ export async function createApi(parts: ApiParts): Promise<Api> {
     ],
     providers: [
       { provide: API_PARTS, useValue: parts },
-      { provide: ACCESS_PARTS, useValue: parts.access ?? null },
+      { provide: ACCESS_PARTS, useValue: parts.access },
       ...alerts.providers,
       ...rules.providers,
       { provide: RISK_ROWS, useValue: parts.riskRows },
@@ -86,8 +88,9 @@ export async function createApi(parts: ApiParts): Promise<Api> {
   obeyBodyLimits(fastify);
   takeUploads(fastify);
   const routes = await openDoor(fastify, parts);
+  refuseOtherMethods(fastify, routes);
   serveDocs(fastify, JSON.stringify(makeOpenApiDocument(app, parts.version)));
-  serveEventDocs(fastify, makeAsyncApiDocument(parts.version, parts.topics ?? DEFAULT_TOPICS));
+  serveEventDocs(fastify, makeAsyncApiDocument(parts.version, parts.topics));
   await app.init();
   await fastify.ready();
   const close = async () => {
@@ -103,9 +106,10 @@ function serverOptions(parts: ApiParts): FastifyServerOptions {
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
     routerOptions: { maxParamLength: PARAMETER_LIMIT },
-    ...((parts.trustedProxies?.length ?? 0) > 0 ? { trustProxy: [...(parts.trustedProxies ?? [])] } : {}),
+    ...(parts.trustedProxies.length > 0 ? { trustProxy: [...parts.trustedProxies] } : {}),
     forceCloseConnections: true,
     return503OnClosing: true,
+    clientErrorHandler: refuseUnreadable,
     // Ids that callers send are not taken over: they could forge entries of the log.
     genReqId: () => randomUUID(),
     frameworkErrors: (error, request, reply) => {

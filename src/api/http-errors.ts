@@ -10,6 +10,7 @@ import { UploadRefusedError } from '../fraud/enrichment/risk-rows-upload.js';
 import { RuleInvalidError } from '../fraud/rules/rule-problems.js';
 import { StreamError } from '../stream/errors.js';
 import { ruleProblemSchema, viewRuleProblem } from './admin/rules-problem-view.js';
+import { MethodNotAllowedError } from './allowed-methods.js';
 import type { ApiParts } from './parts.js';
 
 export const PROBLEM_TYPE = 'application/problem+json';
@@ -26,6 +27,9 @@ export const problemSchema = z
       .exactOptional(z.array(z.object({ name: z.string(), message: z.string() })))
       .meta({ description: 'Parameters that are wrong' }),
     retryAfterS: z.exactOptional(z.int()).meta({ description: 'Seconds to wait, as in the header Retry-After' }),
+    allowed: z
+      .exactOptional(z.array(z.string()))
+      .meta({ description: 'Methods that the address has, as in the header Allow' }),
     reasons: z.exactOptional(z.array(z.string())).meta({ description: 'Why the process is not ready' }),
     faults: z
       .exactOptional(z.array(z.object({ line: z.int().min(1), field: z.string().nullable(), message: z.string() })))
@@ -54,6 +58,7 @@ export class NotReadyError extends StreamError {
 
 const RESPONSES: Readonly<Record<string, { readonly status: number; readonly title: string }>> = {
   'request-invalid': { status: 400, title: 'Wrong parameters' },
+  'method-not-allowed': { status: 405, title: 'Method not allowed' },
   'cursor-invalid': { status: 400, title: 'Wrong cursor' },
   'credentials-missing': { status: 401, title: 'Who are you?' },
   'credentials-invalid': { status: 401, title: 'Credentials not accepted' },
@@ -101,11 +106,10 @@ const RESPONSES: Readonly<Record<string, { readonly status: number; readonly tit
 const BY_STATUS: Readonly<Record<number, { readonly code: string; readonly title: string }>> = {
   400: { code: 'request-malformed', title: 'Malformed request' },
   404: { code: 'route-not-found', title: 'No such route' },
-  405: { code: 'method-not-allowed', title: 'Method not allowed' },
   408: { code: 'request-timeout', title: 'The request took too long' },
   413: { code: 'body-too-large', title: 'The body is too large' },
-  414: { code: 'url-too-long', title: 'The address is too long' },
   415: { code: 'media-type-unsupported', title: 'Media type not supported' },
+  431: { code: 'head-too-large', title: 'Address and headers are too large' },
 };
 
 function describe(error: unknown): Omit<Problem, 'type' | 'instance'> | null {
@@ -121,6 +125,7 @@ function describe(error: unknown): Omit<Problem, 'type' | 'instance'> | null {
     if (error instanceof UploadRefusedError) {
       return { ...problem, faults: [...error.faults], faultCount: error.faultCount };
     }
+    if (error instanceof MethodNotAllowedError) return { ...problem, allowed: [...error.allowed] };
     if (error instanceof NotReadyError) return { ...problem, reasons: [...error.reasons] };
     return problem;
   }
@@ -137,13 +142,22 @@ function statusOf(error: unknown): number {
   return 500;
 }
 
+/** The problem that Node or Fastify saw with a request. `status` is one of {@link BY_STATUS}. */
+export function problemOf(status: number, detail: string, requestId: string): Problem {
+  const known = BY_STATUS[status] ?? { code: 'request-malformed', title: 'Malformed request' };
+  return { type: typeOf(known.code), ...known, status, detail, instance: instanceOf(requestId) };
+}
+
+const typeOf = (code: string) => `urn:fraud-detection:problem:${code}`;
+const instanceOf = (requestId: string) => `urn:fraud-detection:request:${requestId}`;
+
 /** The answer to a failed request. Tells `onUnexpected` of what is not the caller's doing. */
 export function toProblem(
   error: unknown,
   request: Pick<FastifyRequest, 'id' | 'method' | 'url'>,
   onUnexpected: ApiParts['onUnexpected'],
 ): Problem {
-  const instance = `urn:fraud-detection:request:${request.id}`;
+  const instance = instanceOf(request.id);
   const described = describe(error);
   const known = described !== null && described.status !== 500;
   if (!known || (described.status === 503 && described.code !== 'not-ready')) {
@@ -157,12 +171,13 @@ export function toProblem(
         code: 'unexpected',
         detail: 'Something went wrong here. The log has the cause under the name in `instance`.',
       };
-  return { type: `urn:fraud-detection:problem:${problem.code}`, ...problem, instance };
+  return { type: typeOf(problem.code), ...problem, instance };
 }
 
 /** Sends a problem. */
 export function sendProblem(reply: FastifyReply, problem: Problem): void {
   if (problem.retryAfterS !== undefined) reply.header('retry-after', String(problem.retryAfterS));
+  if (problem.allowed !== undefined) reply.header('allow', problem.allowed.join(', '));
   if (problem.status === 401) reply.header('www-authenticate', 'Bearer realm="fraud-detection"');
   // Bytes, as Fastify would add a charset to text, which this media type does not have.
   void reply

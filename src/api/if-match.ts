@@ -27,15 +27,14 @@ export const etag = (revision: number): string => `"${revision}"`;
 const ETAGS = /^\s*(?:W\/)?"[\x21\x23-\x7e]*"(?:\s*,\s*(?:W\/)?"[\x21\x23-\x7e]*")*\s*$/;
 const MOST_LENGTH = 1_024;
 
+/** Documents the header alone. */
+export const IfMatchHeader = (required: boolean, description: string): MethodDecorator =>
+  ApiHeader({ name: 'If-Match', required, description, schema: { type: 'string', pattern: '^"[0-9]{1,9}"$' } });
+
 /** Documents If-Match, and its answers, on a route that takes an {@link IfMatch}. */
 export function TakesIfMatch(): MethodDecorator {
   return applyDecorators(
-    ApiHeader({
-      name: 'If-Match',
-      required: true,
-      description: 'The ETag of what the change is based on',
-      schema: { type: 'string', pattern: '^"[0-9]{1,9}"$' },
-    }),
+    IfMatchHeader(true, 'The ETag of what the change is based on'),
     AnswersProblem(412, 'It has been changed meanwhile; read it again'),
     AnswersProblem(428, 'If-Match is missing'),
   );

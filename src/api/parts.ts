@@ -41,8 +41,8 @@ export interface RuleParts {
 export interface ApiParts {
   /** The product's version, for the OpenAPI document. */
   readonly version: string;
-  /** As this deployment names them, for the AsyncAPI document; the default names where left out. */
-  readonly topics?: EventTopics;
+  /** As this deployment names them, for the AsyncAPI document. */
+  readonly topics: EventTopics;
   /** Asked on every request to a route that is not open to all. */
   readonly authenticator: Authenticator;
   /** Null where this process serves no analysts: `/v1/alerts` does not exist then. */
@@ -53,18 +53,18 @@ export interface ApiParts {
   readonly pipeline: PipelineStatusSource | null;
   /** Null where this process does not project. */
   readonly projector: ProjectorStatusSource | null;
-  /** Left out where this process keeps no rule book: its routes do not exist then. */
-  readonly rules?: RuleParts;
-  /** Left out where this process keeps no risk table: `/v1/risk-table` does not exist then. */
-  readonly riskRows?: RiskRows;
-  /** Left out where this process relays no changes to the log. */
-  readonly relay?: RelayStatusSource;
-  /** Left out where this process keeps neither users, keys nor an audit trail. */
-  readonly access?: AccessParts;
-  /** Left out: nobody is limited. */
-  readonly rateLimit?: RateLimit;
+  /** Null where this process keeps no rule book: its routes do not exist then. */
+  readonly rules: RuleParts | null;
+  /** Null where this process keeps no risk table: `/v1/risk-table` does not exist then. */
+  readonly riskRows: RiskRows | null;
+  /** Null where this process relays no changes to the log. */
+  readonly relay: RelayStatusSource | null;
+  /** Null where this process keeps neither users, keys nor an audit trail. */
+  readonly access: AccessParts | null;
+  /** Null: nobody is limited. */
+  readonly rateLimit: RateLimit | null;
   /** Addresses and ranges whose `X-Forwarded-For` is believed. */
-  readonly trustedProxies?: readonly string[];
+  readonly trustedProxies: readonly string[];
   readonly clock: Clock;
   /** Told of failures that no caller is told of in full, to be logged. */
   onUnexpected(error: unknown, request: { readonly method: string; readonly path: string; readonly id: string }): void;

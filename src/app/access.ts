@@ -54,7 +54,7 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
   forget.user = (username) => local?.tokens.forget(username);
   const limits = { rateLimit: access.rateLimit, trustedProxies: access.trustedProxies };
   const authenticator = combineAuthenticators(keys, local?.tokens ?? openOidc(options));
-  if (stores === null || !configuration.roles.includes('api')) return { authenticator, ...limits };
+  if (stores === null || !configuration.roles.includes('api')) return { authenticator, access: null, ...limits };
   if (local !== null && configuration.demo.enabled) {
     await makeDemoUsers({ dataDir: configuration.dataDir, users: stores.users, note: options.note });
   }

@@ -128,12 +128,12 @@ async function startApi(
   const { roles, http } = configuration;
   const step = terminal.progress('API');
   const access = await startAccess({ configuration, database, say, note: (line) => terminal.note(line) });
-  const changing = database !== null && roles.includes('api') ? await changingParts(parts, database) : {};
+  const serving = roles.includes('api') ? database : null;
   const api = await createApi({
     version: VERSION,
-    ...changing,
     topics: configuration.topics,
-    alerts: database !== null && roles.includes('api') ? alertParts(parts, database) : null,
+    alerts: serving === null ? null : alertParts(parts, serving),
+    ...(serving === null ? { riskRows: null, relay: null, rules: null } : await changingParts(parts, serving)),
     database,
     pipeline: roles.includes('detector') ? { status: () => parts.detector()?.status() ?? null } : null,
     projector,

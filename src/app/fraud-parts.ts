@@ -55,7 +55,7 @@ export async function openFraudPipeline(
         rolloutsTopic: topics.rollouts,
         initial,
         featureNames,
-        parse: (bytes) => payments.decoder.parse(bytes),
+        breaker: configuration.rules.breaker,
       }),
       alertsTopic: topics.alerts,
       deadLettersTopic: topics.deadLetters,

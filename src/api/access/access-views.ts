@@ -6,58 +6,30 @@ import { z } from 'zod';
 import { PASSWORD_LENGTH } from '../../fraud/access/password.js';
 import { PERMISSIONS, ROLES } from '../../fraud/access/permissions.js';
 import { USERNAME } from '../../fraud/access/user.js';
-import { CursorInvalidError } from '../../fraud/cases/alert-cursor.js';
-import { queryId, queryNumber } from '../validation.js';
+import { pageOf, pageShape } from '../paging.js';
+import { line, queryId, queryNumber } from '../validation.js';
 
-const PAGE = { default: 50, most: 200 } as const;
 const MOST_MS = 8_640_000_000_000_000;
 const timeMs = z.int().min(0).max(MOST_MS);
-const printable = /^[^\p{Cc}\p{Cs}]*$/u;
 
-const name = z.string().min(1).max(128).regex(printable, 'must hold no control characters');
+const name = line(128);
 const username = z.string().regex(USERNAME).meta({ description: 'Small letters, digits and . _ @ -; at most 64' });
-const password = z
-  .string()
-  .min(PASSWORD_LENGTH.min)
-  .max(PASSWORD_LENGTH.max)
-  .regex(printable, 'must hold no control characters');
+const password = line(PASSWORD_LENGTH.max, PASSWORD_LENGTH.min);
 const role = z.enum(ROLES);
 const roles = z
   .array(role)
   .max(ROLES.length)
-  .refine((given) => new Set(given).size === given.length, 'names a role twice');
+  .refine((given) => new Set(given).size === given.length, 'names a role twice')
+  .meta({ uniqueItems: true });
 const scopes = z
   .array(z.enum(PERMISSIONS))
   .min(1)
   .max(PERMISSIONS.length)
   .meta({ description: 'Narrows what the roles allow' });
 
-const limit = z
-  .exactOptional(queryNumber(z.int().min(1).max(PAGE.most)))
-  .meta({ description: 'Items a page', default: PAGE.default });
-const cursor = z
-  .exactOptional(z.string().min(1).max(128))
-  .meta({ description: 'The `next` of the page before; keep the other parameters as they were' });
-const next = z.string().nullable().meta({ description: 'Cursor of the next page; null on the last one' });
-
-export const pageQuerySchema = z.strictObject({ limit, cursor });
-export type PageQuery = z.infer<typeof pageQuerySchema>;
-export const pageSize = (query: { limit?: number | undefined }): number => query.limit ?? PAGE.default;
-
-/** The place in a list as one opaque word. */
-export const encodePlace = (place: string): string => Buffer.from(place, 'utf8').toString('base64url');
-
-/** Errors: {@link CursorInvalidError} unless the place looks like `form`. */
-export function decodePlace(word: string | undefined, form: RegExp): string | null {
-  if (word === undefined) return null;
-  const place = Buffer.from(word, 'base64url').toString('latin1');
-  if (!form.test(place)) throw new CursorInvalidError();
-  return place;
-}
-
 export const signInSchema = z
   .strictObject({
-    username: z.string().min(1).max(64).regex(printable, 'must hold no control characters'),
+    username: line(64),
     password: z.string().min(1).max(PASSWORD_LENGTH.max),
   })
   .meta({ id: 'SignIn' });
@@ -109,7 +81,7 @@ export const userSchema = z
     revision: z.int().meta({ description: 'As in the ETag' }),
   })
   .meta({ id: 'User' });
-export const userPageSchema = z.object({ items: z.array(userSchema), next }).meta({ id: 'UserPage' });
+export const userPageSchema = pageOf(userSchema).meta({ id: 'UserPage' });
 
 export const newApiKeySchema = z
   .strictObject({
@@ -134,7 +106,7 @@ const apiKeyShape = {
   lastUsedAt: timeMs.nullable().meta({ description: 'To within some minutes' }),
 };
 export const apiKeySchema = z.object(apiKeyShape).meta({ id: 'ApiKey', description: 'An API key without its text' });
-export const apiKeyPageSchema = z.object({ items: z.array(apiKeySchema), next }).meta({ id: 'ApiKeyPage' });
+export const apiKeyPageSchema = pageOf(apiKeySchema).meta({ id: 'ApiKeyPage' });
 export const madeApiKeySchema = z
   .object({
     ...apiKeyShape,
@@ -146,12 +118,7 @@ export const madeApiKeySchema = z
   .meta({ id: 'MadeApiKey' });
 
 const when = (description: string) => z.exactOptional(queryNumber(timeMs)).meta({ description });
-const actorId = z
-  .string()
-  .min(1)
-  .max(255)
-  .regex(printable, 'must hold no control characters')
-  .meta({ description: 'In whose name it was done' });
+const actorId = line(255).meta({ description: 'In whose name it was done' });
 export const auditQuerySchema = z.strictObject({
   actorId: z.exactOptional(actorId),
   action: z.exactOptional(queryId('What was done, such as `rule.activated`')),
@@ -159,8 +126,7 @@ export const auditQuerySchema = z.strictObject({
   subjectId: z.exactOptional(actorId.meta({ description: 'Which one it was done to' })),
   from: when('Earliest time, ms since 1970, inclusive'),
   to: when('Latest time, ms since 1970, exclusive'),
-  limit,
-  cursor,
+  ...pageShape(),
 });
 export type AuditQuery = z.infer<typeof auditQuerySchema>;
 
@@ -177,7 +143,7 @@ const auditEntrySchema = z
     hash: z.string().meta({ description: 'sha256 over the entry and the hash before it, hex' }),
   })
   .meta({ id: 'AuditEntry' });
-export const auditPageSchema = z.object({ items: z.array(auditEntrySchema), next }).meta({ id: 'AuditPage' });
+export const auditPageSchema = pageOf(auditEntrySchema).meta({ id: 'AuditPage' });
 export const auditHeadSchema = z
   .object({ sequence: z.int(), hash: z.string() })
   .meta({ id: 'AuditHead', description: 'The last entry; 0 and zeros where there is none' });

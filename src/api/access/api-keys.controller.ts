@@ -5,19 +5,15 @@ import { ApiKeyNotFoundError } from '../../fraud/access/access-errors.js';
 import type { ApiKey } from '../../fraud/access/api-key.js';
 import type { WriteRequest } from '../../fraud/audit/write-request.js';
 import { Answers, AnswersProblem } from '../docs/answers.js';
+import { PAGE, type PageQuery, pageQuerySchema, pageWith, placeIn } from '../paging.js';
 import { ACCESS_PARTS, type AccessParts } from './access-parts.js';
 import {
   API_KEY_ID,
   apiKeyPageSchema,
   apiKeySchema,
-  decodePlace,
-  encodePlace,
   madeApiKeySchema,
   type NewApiKeyBody,
   newApiKeySchema,
-  type PageQuery,
-  pageQuerySchema,
-  pageSize,
 } from './access-views.js';
 import { ChangesAccess } from './changes-access.js';
 import { Requires, WriteOf } from './requires.js';
@@ -34,9 +30,9 @@ export class ApiKeysController {
   @Answers(200, apiKeyPageSchema, 'A page of keys')
   @AnswersProblem(400, 'A parameter is wrong')
   @AnswersProblem(503, 'The database does not answer')
-  async list(@Query({ schema: pageQuerySchema }) query: PageQuery) {
-    const { items, next } = await this.access.apiKeys.list(pageSize(query), decodePlace(query.cursor, API_KEY_ID));
-    return { items, next: next === null ? null : encodePlace(next) };
+  async list(@Query({ schema: pageQuerySchema }) { limit = PAGE.default, cursor }: PageQuery) {
+    const after = placeIn(cursor, (text) => API_KEY_ID.test(text));
+    return pageWith(await this.access.apiKeys.list(limit, after));
   }
 
   @Post()

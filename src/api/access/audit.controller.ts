@@ -3,16 +3,9 @@ import { Controller, Get, Header, Inject, Query } from '@nestjs/common';
 import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { AuditHead } from '../../fraud/audit/audit-reading.js';
 import { Answers, AnswersProblem } from '../docs/answers.js';
+import { PAGE, pageWith, placeIn } from '../paging.js';
 import { ACCESS_PARTS, type AccessParts } from './access-parts.js';
-import {
-  type AuditQuery,
-  auditHeadSchema,
-  auditPageSchema,
-  auditQuerySchema,
-  decodePlace,
-  encodePlace,
-  pageSize,
-} from './access-views.js';
+import { type AuditQuery, auditHeadSchema, auditPageSchema, auditQuerySchema } from './access-views.js';
 import { Requires } from './requires.js';
 
 const SEQUENCE = /^[1-9]\d{0,14}$/;
@@ -30,14 +23,9 @@ export class AuditController {
   @AnswersProblem(400, 'A parameter is wrong')
   @AnswersProblem(503, 'The database does not answer')
   async list(@Query({ schema: auditQuerySchema }) query: AuditQuery) {
-    const { limit, cursor, ...filter } = query;
-    const before = decodePlace(cursor, SEQUENCE);
-    const { items, next } = await this.access.audit.list(
-      filter,
-      pageSize({ limit }),
-      before === null ? null : Number(before),
-    );
-    return { items, next: next === null ? null : encodePlace(String(next)) };
+    const { limit = PAGE.default, cursor, ...filter } = query;
+    const before = placeIn(cursor, (text) => SEQUENCE.test(text));
+    return pageWith(await this.access.audit.list(filter, limit, before === null ? null : Number(before)));
   }
 
   @Get('head')

@@ -8,8 +8,8 @@ import { SignInController } from './sign-in.controller.js';
 import { UsersController } from './users.controller.js';
 
 /** Without access parts there is `/v1/me` alone: the configuration's key and an issuer's tokens still say who asks. */
-export function accessControllers(access: AccessParts | undefined): readonly Type<unknown>[] {
-  if (access === undefined) return [MeController];
+export function accessControllers(access: AccessParts | null): readonly Type<unknown>[] {
+  if (access === null) return [MeController];
   const local = access.local === null ? [] : [SignInController, UsersController];
   return [MeController, ApiKeysController, AuditController, ...local];
 }

@@ -42,7 +42,7 @@ export async function openDoor(fastify: FastifyInstance, parts: ApiParts): Promi
   fastify.addHook('onRoute', ({ method, url, config }) => {
     for (const one of [method].flat()) routes.push({ method: one, url, requires: config?.requires ?? 'open' });
   });
-  const { perActor, perAddress } = await counters(fastify, parts.rateLimit ?? null);
+  const { perActor, perAddress } = await counters(fastify, parts.rateLimit);
   fastify.addHook('onRequest', async (request: AuthenticatedRequest) => {
     const { url, config } = request.routeOptions;
     if (url !== undefined && UNLIMITED.test(url)) return;
@@ -60,11 +60,17 @@ export async function openDoor(fastify: FastifyInstance, parts: ApiParts): Promi
   return routes;
 }
 
-/** What a request shows. Errors: {@link CredentialsRefusedError} for nothing at all. */
+/** What a request shows. Errors: {@link CredentialsRefusedError} for nothing at all, and for two things. */
 export function credentialsOf({ headers }: FastifyRequest): Credentials {
   const key = headers['x-api-key'];
-  if (typeof key === 'string' && key !== '') return { kind: 'api-key', key };
   const found = /^Bearer +([^\s]+)$/i.exec(headers.authorization ?? '');
+  if (typeof key === 'string' && key !== '') {
+    if (found === null) return { kind: 'api-key', key };
+    throw new CredentialsRefusedError(
+      'credentials-invalid',
+      'There are two credentials: send `Authorization` or `X-API-Key`, so that it is clear who asks.',
+    );
+  }
   if (found !== null) return { kind: 'bearer', token: found[1] };
   throw new CredentialsRefusedError(
     'credentials-missing',

@@ -8,17 +8,13 @@ import type { Precondition } from '../../fraud/audit/precondition.js';
 import type { WriteRequest } from '../../fraud/audit/write-request.js';
 import { Answers, AnswersProblem } from '../docs/answers.js';
 import { etag, IfMatch, TakesIfMatch } from '../if-match.js';
+import { PAGE, type PageQuery, pageQuerySchema, pageWith, placeIn } from '../paging.js';
 import { ACCESS_PARTS, type AccessParts } from './access-parts.js';
 import {
-  decodePlace,
-  encodePlace,
   type NewPasswordBody,
   type NewUserBody,
   newPasswordSchema,
   newUserSchema,
-  type PageQuery,
-  pageQuerySchema,
-  pageSize,
   type UserChangeBody,
   userChangeSchema,
   userPageSchema,
@@ -41,9 +37,9 @@ export class UsersController {
   @Answers(200, userPageSchema, 'A page of users')
   @AnswersProblem(400, 'A parameter is wrong')
   @AnswersProblem(503, 'The database does not answer')
-  async list(@Query({ schema: pageQuerySchema }) query: PageQuery) {
-    const { items, next } = await this.users().list(pageSize(query), decodePlace(query.cursor, USERNAME));
-    return { items, next: next === null ? null : encodePlace(next) };
+  async list(@Query({ schema: pageQuerySchema }) { limit = PAGE.default, cursor }: PageQuery) {
+    const after = placeIn(cursor, (text) => USERNAME.test(text));
+    return pageWith(await this.users().list(limit, after));
   }
 
   @Post()

@@ -2,7 +2,8 @@
 import { z } from 'zod';
 import { patternParametersSchema } from '../../fraud/patterns/pattern-parameters.js';
 import type { PatternDetail, StoredPatterns } from '../../fraud/rules/rule-book-store.js';
-import { doneBySchema, hashSchema, pageOf, timeSchema } from './rules-views.js';
+import { pageOf } from '../paging.js';
+import { doneBySchema, hashSchema, timeSchema } from './rules-views.js';
 
 /**
  * The whole of the parameters: where settings have defaults for what is left out, a change that left something out

@@ -14,6 +14,7 @@ import { Requires, TakesIdempotencyKey, WriteOf } from '../access/requires.js';
 import { Answers, AnswersProblem } from '../docs/answers.js';
 import { TakesJson } from '../docs/takes-json.js';
 import { etag, IfMatch, TakesIfMatch } from '../if-match.js';
+import { PAGE, type Page, type PageQuery, pageFrom, pageQuerySchema } from '../paging.js';
 import { RULE_BOOK } from '../parts.js';
 import {
   type PatternsView,
@@ -24,16 +25,7 @@ import {
   viewPatterns,
   viewPatternVersion,
 } from './pattern-parameters-views.js';
-import {
-  type BringLive,
-  bringLiveSchema,
-  PAGE,
-  type Page,
-  type PageQuery,
-  pageFrom,
-  pageQuerySchema,
-  versionIn,
-} from './rules-views.js';
+import { type BringLive, bringLiveSchema, versionIn } from './rules-views.js';
 
 const NOT_NOW = 'The database does not answer, or nothing has been seeded yet';
 

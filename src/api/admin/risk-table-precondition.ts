@@ -8,17 +8,12 @@ import type { FastifyRequest } from 'fastify';
 import type { Precondition } from '../../fraud/audit/precondition.js';
 import { AnswersProblem } from '../docs/answers.js';
 import { RequestInvalidError } from '../http-errors.js';
-import { seenRevisions } from '../if-match.js';
+import { IfMatchHeader, seenRevisions } from '../if-match.js';
 
 /** Documents both headers on a route that takes a {@link RowSeen}. */
 export function TakesRowSeen(): MethodDecorator {
   return applyDecorators(
-    ApiHeader({
-      name: 'If-Match',
-      required: false,
-      description: 'The ETag of the row that is to be changed',
-      schema: { type: 'string', pattern: '^"[0-9]{1,9}"$' },
-    }),
+    IfMatchHeader(false, 'The ETag of the row that is to be changed'),
     ApiHeader({
       name: 'If-None-Match',
       required: false,

@@ -1,7 +1,8 @@
 /** Owns the forms of the risk table over HTTP: what may be asked and given, and what is answered. */
 import { z } from 'zod';
 import { LONGEST_NOTE } from '../../fraud/enrichment/risk-rows.js';
-import { queryId, queryNumber } from '../validation.js';
+import { pageOf, pageShape } from '../paging.js';
+import { line, queryId } from '../validation.js';
 
 export const ROWS_LIMIT = { default: 100, most: 500 } as const;
 
@@ -9,27 +10,14 @@ const risk = z.number().min(0).max(1).meta({ description: '0 (none) to 1' });
 
 export const riskQuerySchema = z.strictObject({
   merchantIdPrefix: z.exactOptional(queryId("What the merchant's id begins with")),
-  limit: z
-    .exactOptional(queryNumber(z.int().min(1).max(ROWS_LIMIT.most)))
-    .meta({ description: 'Rows a page', default: ROWS_LIMIT.default }),
-  cursor: z
-    .exactOptional(z.string().min(1).max(128))
-    .meta({ description: 'The `next` of the page before; keep the other parameters as they were' }),
+  ...pageShape(ROWS_LIMIT),
 });
 export type RiskQuery = z.infer<typeof riskQuerySchema>;
 
 export const riskValuesSchema = z
   .strictObject({
     risk,
-    note: z
-      .exactOptional(
-        z
-          .string()
-          .max(LONGEST_NOTE)
-          .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must hold no control characters')
-          .nullable(),
-      )
-      .meta({ description: 'Why; for people alone' }),
+    note: z.exactOptional(line(LONGEST_NOTE, 0).nullable()).meta({ description: 'Why; for people alone' }),
   })
   .meta({ id: 'RiskValues' });
 export type RiskValuesBody = z.infer<typeof riskValuesSchema>;
@@ -45,12 +33,10 @@ export const riskRowSchema = z
   })
   .meta({ id: 'RiskRow', description: "A merchant's risk, which stands in where a lookup fails" });
 
-export const riskPageSchema = z
-  .object({
-    items: z.array(riskRowSchema),
-    next: z.string().nullable().meta({ description: 'Cursor of the next page; null on the last one' }),
-  })
-  .meta({ id: 'RiskRowPage', description: "Rows in the order of their merchants' ids" });
+export const riskPageSchema = pageOf(riskRowSchema).meta({
+  id: 'RiskRowPage',
+  description: "Rows in the order of their merchants' ids",
+});
 
 export const uploadQuerySchema = z.strictObject({
   dryRun: z

@@ -8,7 +8,6 @@ import { ApiOperation, ApiParam, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import type { Precondition } from '../../fraud/audit/precondition.js';
 import type { WriteRequest } from '../../fraud/audit/write-request.js';
-import { CursorInvalidError } from '../../fraud/cases/alert-cursor.js';
 import {
   merchantIdFault,
   type RiskRow,
@@ -20,6 +19,7 @@ import { Requires, TakesIdempotencyKey, WriteOf } from '../access/requires.js';
 import { Answers, AnswersProblem } from '../docs/answers.js';
 import { RequestInvalidError } from '../http-errors.js';
 import { etag, IfMatch, TakesIfMatch } from '../if-match.js';
+import { pageWith, placeIn } from '../paging.js';
 import { RISK_ROWS } from '../parts.js';
 import { RISK_TABLE_PATH, TakesUpload, uploadOf } from './risk-table-body.js';
 import { RowSeen, TakesRowSeen } from './risk-table-precondition.js';
@@ -56,9 +56,8 @@ export class RiskTableController {
   @AnswersProblem(503, 'The database does not answer')
   async list(@Query({ schema: riskQuerySchema }) query: RiskQuery) {
     const { merchantIdPrefix = '', limit = ROWS_LIMIT.default, cursor } = query;
-    const after = cursor === undefined ? null : merchantOfCursor(cursor);
-    const { items, next } = await this.rows.list(merchantIdPrefix, limit, after);
-    return { items, next: next === null ? null : Buffer.from(next).toString('base64url') };
+    const after = placeIn(cursor, (merchantId) => merchantIdFault(merchantId) === null);
+    return pageWith(await this.rows.list(merchantIdPrefix, limit, after));
   }
 
   @Get(':merchantId')
@@ -157,11 +156,4 @@ export class RiskTableController {
     const sha256 = createHash('sha256').update(text).digest('hex');
     return { rows: rows.length, ...(await this.rows.upload(request, { rows, format, sha256 })), applied: true };
   }
-}
-
-/** Errors: {@link CursorInvalidError}. */
-function merchantOfCursor(cursor: string): string {
-  const merchantId = Buffer.from(cursor, 'base64url').toString('utf8');
-  if (merchantIdFault(merchantId) !== null) throw new CursorInvalidError();
-  return merchantId;
 }

@@ -3,7 +3,8 @@ import { z } from 'zod';
 import { patternParametersSchema } from '../../fraud/patterns/pattern-parameters.js';
 import type { RolloutState } from '../../fraud/rules/rollout-view.js';
 import type { RuleSetHead, StoredRuleSet } from '../../fraud/rules/rule-book-store.js';
-import { doneBySchema, hashSchema, pageOf, runningRuleSchema, timeSchema } from './rules-views.js';
+import { pageOf } from '../paging.js';
+import { doneBySchema, hashSchema, runningRuleSchema, timeSchema } from './rules-views.js';
 
 const headShape = {
   version: z.int(),

@@ -6,6 +6,7 @@ import type { RuleBook } from '../../fraud/rules/rule-book.js';
 import type { RuleSetHead } from '../../fraud/rules/rule-book-store.js';
 import { Requires } from '../access/requires.js';
 import { Answers, AnswersProblem } from '../docs/answers.js';
+import { PAGE, type Page, type PageQuery, pageFrom, pageQuerySchema } from '../paging.js';
 import { ROLLOUT_VIEW, RULE_BOOK } from '../parts.js';
 import {
   type CurrentRuleSetView,
@@ -17,7 +18,7 @@ import {
   viewRollout,
   viewRuleSet,
 } from './rule-sets-views.js';
-import { PAGE, type Page, type PageQuery, pageFrom, pageQuerySchema, VERSION, versionIn } from './rules-views.js';
+import { VERSION, versionIn } from './rules-views.js';
 
 @ApiTags('rules')
 @Controller('v1/rule-sets')

@@ -11,7 +11,7 @@ export function ruleRoutes({ rules }: Pick<ApiParts, 'rules'>): {
   readonly controllers: readonly Type[];
   readonly providers: readonly Provider[];
 } {
-  if (rules === undefined) return { controllers: [], providers: [] };
+  if (rules === null) return { controllers: [], providers: [] };
   return {
     controllers: [RulesTrialController, RulesController, RuleSetsController, PatternParametersController],
     providers: [

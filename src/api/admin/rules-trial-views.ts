@@ -17,7 +17,8 @@ export const validateSchema = z
   .refine(
     (body) => body.trigger === undefined || body.rule === undefined,
     'has a trigger beside the rule: leave it out',
-  );
+  )
+  .meta({ oneOf: [{ required: ['condition'] }, { required: ['rule'], not: { required: ['trigger'] } }] });
 export type ValidateBody = z.infer<typeof validateSchema>;
 
 export const validationSchema = z

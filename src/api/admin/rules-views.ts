@@ -4,7 +4,6 @@
  */
 import { z } from 'zod';
 import { DECISIONS, SEVERITIES } from '../../fraud/alerts/alert.js';
-import { CursorInvalidError } from '../../fraud/cases/alert-cursor.js';
 import { CHANNELS } from '../../fraud/payments/payment.js';
 import { RULE_LIMITS } from '../../fraud/rules/check-rule.js';
 import { CONDITION_LIMITS } from '../../fraud/rules/language.js';
@@ -12,20 +11,13 @@ import { RULE_TRIGGERS } from '../../fraud/rules/rule.js';
 import { RuleNotFoundError } from '../../fraud/rules/rule-book-errors.js';
 import { RULE_STATES } from '../../fraud/rules/rule-book-lifecycle.js';
 import type { RuleDetail, StoredVersion } from '../../fraud/rules/rule-book-store.js';
-import { queryNumber } from '../validation.js';
+import { pageOf, pageShape, placeIn } from '../paging.js';
+import { line, lines } from '../validation.js';
 
 export const RULE_ID = /^[a-z0-9]+(-[a-z0-9]+)*$/;
 export const VERSION = /^[1-9][0-9]{0,8}$/;
-export const PAGE = { default: 50, most: 200 } as const;
 const MAX_VERSION = 999_999_999;
 
-// Spelt out, as generators of test data know no \p{Cc} and \p{Cs}: control characters and halves of surrogate pairs.
-const REFUSED = '\\u007f-\\u009f\\ud800-\\udfff';
-const ONE_LINE = new RegExp(`^[^\\u0000-\\u001f${REFUSED}]*$`, 'u');
-const LINES = new RegExp(`^[^\\u0000-\\u0008\\u000b\\u000c\\u000e-\\u001f${REFUSED}]*$`, 'u');
-
-const line = (max: number) => z.string().min(1).max(max).regex(ONE_LINE, 'must hold no control characters');
-const lines = (max: number) => z.string().max(max).regex(LINES, 'must hold no control characters but line breaks');
 const list = <T extends z.ZodType<string>>(item: T) =>
   z.exactOptional(z.array(item).min(1).max(RULE_LIMITS.maxScopeItems));
 
@@ -80,14 +72,7 @@ export const pauseSchema = z.strictObject({
 });
 export type PauseBody = z.infer<typeof pauseSchema>;
 
-const cursor = z.exactOptional(z.string().min(1).max(128)).meta({ description: 'The `next` of the page before' });
-const limit = z
-  .exactOptional(queryNumber(z.int().min(1).max(PAGE.most)))
-  .meta({ description: 'Items a page', default: PAGE.default });
-
-export const pageQuerySchema = z.strictObject({ limit, cursor });
-export type PageQuery = z.infer<typeof pageQuerySchema>;
-export const rulesQuerySchema = z.strictObject({ state: z.exactOptional(z.enum(RULE_STATES)), limit, cursor });
+export const rulesQuerySchema = z.strictObject({ state: z.exactOptional(z.enum(RULE_STATES)), ...pageShape() });
 export type RulesQuery = z.infer<typeof rulesQuerySchema>;
 
 export const doneBySchema = z.object({ id: z.string(), name: z.string() });
@@ -126,7 +111,16 @@ type RuleVersionView = z.infer<typeof ruleVersionSchema>;
 
 /** A rule as a rule set holds it. */
 export const runningRuleSchema = z
-  .object({ id: z.string(), version: z.int(), ...answeredContent, state: z.enum(['active', 'shadow']) })
+  .object({
+    id: z.string(),
+    version: z.int(),
+    ...answeredContent,
+    state: z.enum(['active', 'shadow']),
+    liveSince: z
+      .int()
+      .optional()
+      .meta({ description: 'The rule set in which this version was last brought live; its breakers begin anew there' }),
+  })
   .meta({ id: 'RunningRule', description: 'A rule as tasks run it' });
 
 export const ruleSchema = z
@@ -145,9 +139,6 @@ export const ruleSchema = z
   .meta({ id: 'Rule', description: 'A rule with the version that runs and the newest one' });
 export type RuleView = z.infer<typeof ruleSchema>;
 
-const next = z.string().nullable().meta({ description: 'Cursor of the next page; null on the last one' });
-export const pageOf = <T extends z.ZodType>(item: T) => z.object({ items: z.array(item), next });
-
 export const rulePageSchema = pageOf(ruleSchema).meta({
   id: 'RulePage',
   description: 'Rules in the order of their ids',
@@ -161,11 +152,6 @@ export const ruleVersionPageSchema = pageOf(ruleVersionSchema).meta({
 export function checkedRuleId(id: string): string {
   if (RULE_ID.test(id) && id.length <= RULE_LIMITS.maxIdLength) return id;
   throw new RuleNotFoundError(id);
-}
-
-export interface Page<T> {
-  readonly items: readonly T[];
-  readonly next: string | null;
 }
 
 export function viewVersion({ rule, hash, author, createdAt }: StoredVersion): RuleVersionView {
@@ -188,29 +174,8 @@ export function viewRule({ entry, live, newest }: RuleDetail): RuleView {
   };
 }
 
-/** One more than a page was asked for tells whether there is a next one. `placeOf` names the last item's place. */
-export function pageFrom<T, V>(
-  found: readonly T[],
-  most: number,
-  view: (item: T) => V,
-  placeOf: (item: T) => string | number,
-): Page<V> {
-  const items = found.slice(0, most);
-  const last = items.at(-1);
-  const isLast = found.length <= most || last === undefined;
-  return { items: items.map(view), next: isLast ? null : Buffer.from(String(placeOf(last))).toString('base64url') };
-}
-
-/** The place in a cursor, or null where there is none. Errors: `cursor-invalid`. */
-export function placeIn(given: string | undefined, form: RegExp): string | null {
-  if (given === undefined) return null;
-  const place = Buffer.from(given, 'base64url').toString('latin1');
-  if (!form.test(place)) throw new CursorInvalidError();
-  return place;
-}
-
-/** The same for lists that go by version. */
-export function versionIn(given: string | undefined): number | null {
-  const place = placeIn(given, VERSION);
+/** The version in the cursor of a list that goes by versions, or null. Errors: `cursor-invalid`. */
+export function versionIn(cursor: string | undefined): number | null {
+  const place = placeIn(cursor, (text) => VERSION.test(text));
   return place === null ? null : Number(place);
 }

@@ -2,19 +2,33 @@
  * Owns `/v1/rules`: rules, their versions, and what brings them live. Neighbours: `rules-views.ts` has the forms, the
  * rule book decides; `rules-trial.controller.ts` tries rules out.
  */
-import { Body, Controller, Get, Header, HttpCode, Inject, Param, Post, Put, Query, Res } from '@nestjs/common';
+import {
+  applyDecorators,
+  Body,
+  Controller,
+  Get,
+  Header,
+  HttpCode,
+  Inject,
+  Param,
+  Post,
+  Put,
+  Query,
+  Res,
+} from '@nestjs/common';
 import { ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
+import type { Permission } from '../../fraud/access/permissions.js';
 import type { Precondition } from '../../fraud/audit/precondition.js';
 import type { WriteRequest } from '../../fraud/audit/write-request.js';
 import type { RunningState } from '../../fraud/rules/rule.js';
 import type { RuleBook } from '../../fraud/rules/rule-book.js';
 import type { RuleDetail } from '../../fraud/rules/rule-book-store.js';
 import { Requires, TakesIdempotencyKey, WriteOf } from '../access/requires.js';
-
 import { Answers, AnswersProblem } from '../docs/answers.js';
 import { TakesJson } from '../docs/takes-json.js';
 import { etag, IfMatch, TakesIfMatch } from '../if-match.js';
+import { PAGE, type Page, type PageQuery, pageFrom, pageQuerySchema, placeIn } from '../paging.js';
 import { RULE_BOOK } from '../parts.js';
 import {
   type BringLive,
@@ -22,14 +36,8 @@ import {
   checkedRuleId,
   type NewRule,
   newRuleSchema,
-  PAGE,
-  type Page,
-  type PageQuery,
   type PauseBody,
-  pageFrom,
-  pageQuerySchema,
   pauseSchema,
-  placeIn,
   RULE_ID,
   type RulesQuery,
   type RuleView,
@@ -52,6 +60,22 @@ const RuleIdParam = () =>
     schema: { type: 'string', pattern: RULE_ID.source, maxLength: 64 },
   });
 const DatabaseAnswers = () => AnswersProblem(503, 'The database does not answer');
+const RuleSetAnswers = () => AnswersProblem(409, 'Too many rules run, or the rule set would be too large');
+
+/** What all changes of a rule have in common. */
+function Changes(permission: Permission, operationId: string, summary: string): MethodDecorator {
+  return applyDecorators(
+    HttpCode(200),
+    Requires(permission),
+    TakesIdempotencyKey(),
+    TakesIfMatch(),
+    TakesJson(),
+    ApiOperation({ operationId, summary }),
+    RuleIdParam(),
+    AnswersProblem(404, 'No rule has this id, or the rule no such version'),
+    DatabaseAnswers(),
+  );
+}
 
 @ApiTags('rules')
 @Controller('v1/rules')
@@ -67,7 +91,11 @@ export class RulesController {
   @DatabaseAnswers()
   async list(@Query({ schema: rulesQuerySchema }) query: RulesQuery): Promise<Page<RuleView>> {
     const { state = null, limit = PAGE.default, cursor } = query;
-    const found = await this.book.rules(state, limit + 1, placeIn(cursor, RULE_ID));
+    const found = await this.book.rules(
+      state,
+      limit + 1,
+      placeIn(cursor, (text) => RULE_ID.test(text)),
+    );
     return pageFrom(found, limit, viewRule, ({ entry }) => entry.id);
   }
 
@@ -102,18 +130,12 @@ export class RulesController {
   }
 
   @Put(':id')
-  @Requires('rules:write')
-  @TakesIdempotencyKey()
-  @TakesIfMatch()
-  @TakesJson()
-  @ApiOperation({
-    operationId: 'changeRule',
-    summary: 'Writes another version of a rule; what runs goes on until a version is activated',
-  })
-  @RuleIdParam()
+  @Changes(
+    'rules:write',
+    'changeRule',
+    'Writes another version of a rule; what runs goes on until a version is activated',
+  )
   @Answers(200, ruleSchema, 'The rule; without another version where nothing differs from the newest')
-  @AnswersProblem(404, 'No rule has this id')
-  @DatabaseAnswers()
   async change(
     @Param('id') id: string,
     @WriteOf() write: WriteRequest,
@@ -156,20 +178,13 @@ export class RulesController {
   }
 
   @Post(':id/activate')
-  @HttpCode(200)
-  @Requires('rules:approve')
-  @TakesIdempotencyKey()
-  @TakesIfMatch()
-  @TakesJson()
-  @ApiOperation({
-    operationId: 'activateRule',
-    summary: 'Brings a version live in every task: a newer one, an older one to go back, or the paused one to resume',
-  })
-  @RuleIdParam()
+  @Changes(
+    'rules:approve',
+    'activateRule',
+    'Brings a version live in every task: a newer one, an older one to go back, or the paused one to resume',
+  )
   @Answers(200, ruleSchema, 'The rule')
-  @AnswersProblem(404, 'No rule has this id, or the rule no such version')
-  @AnswersProblem(409, 'Too many rules run, or the rule set would be too large')
-  @DatabaseAnswers()
+  @RuleSetAnswers()
   async activate(
     @Param('id') id: string,
     @WriteOf() write: WriteRequest,
@@ -181,20 +196,13 @@ export class RulesController {
   }
 
   @Post(':id/shadow')
-  @HttpCode(200)
-  @Requires('rules:approve')
-  @TakesIdempotencyKey()
-  @TakesIfMatch()
-  @TakesJson()
-  @ApiOperation({
-    operationId: 'shadowRule',
-    summary: 'Lets every task evaluate and count a version without any decision coming of it',
-  })
-  @RuleIdParam()
+  @Changes(
+    'rules:approve',
+    'shadowRule',
+    'Lets every task evaluate and count a version without any decision coming of it',
+  )
   @Answers(200, ruleSchema, 'The rule')
-  @AnswersProblem(404, 'No rule has this id, or the rule no such version')
-  @AnswersProblem(409, 'Too many rules run, or the rule set would be too large')
-  @DatabaseAnswers()
+  @RuleSetAnswers()
   async shadow(
     @Param('id') id: string,
     @WriteOf() write: WriteRequest,
@@ -206,17 +214,9 @@ export class RulesController {
   }
 
   @Post(':id/pause')
-  @HttpCode(200)
-  @Requires('rules:approve')
-  @TakesIdempotencyKey()
-  @TakesIfMatch()
-  @TakesJson()
-  @ApiOperation({ operationId: 'pauseRule', summary: 'Stops a rule in every task; its author may do so, too' })
-  @RuleIdParam()
+  @Changes('rules:approve', 'pauseRule', 'Stops a rule in every task; its author may do so, too')
   @Answers(200, ruleSchema, 'The rule')
-  @AnswersProblem(404, 'No rule has this id')
   @AnswersProblem(409, 'The rule is a draft: it does not run')
-  @DatabaseAnswers()
   async pause(
     @Param('id') id: string,
     @WriteOf() write: WriteRequest,

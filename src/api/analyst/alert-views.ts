@@ -12,9 +12,8 @@ import {
   WORK_ACTIONS,
 } from '../../fraud/cases/stored-alert.js';
 import { ALL_REASON_CODES, DISPOSITIONS } from '../../fraud/labels/disposition.js';
-import { queryId, queryNumber } from '../validation.js';
-
-export const ALERTS_LIMIT = { default: 50, most: 200 } as const;
+import { pageOf, pageShape } from '../paging.js';
+import { line, queryId, queryNumber } from '../validation.js';
 
 /** The end of the year 9999, ms since 1970. */
 const LAST_TIME = 253_402_300_799_999;
@@ -26,11 +25,7 @@ const queryAmount = (description: string) =>
   z.exactOptional(queryNumber(z.int().min(0).max(Number.MAX_SAFE_INTEGER))).meta({ description });
 
 /** An actor's id, such as the subject of a token. */
-export const actorId = z
-  .string()
-  .min(1)
-  .max(255)
-  .regex(/^[^\p{Cc}\p{Cs}]*$/u, 'must hold no control characters');
+export const actorId = line(255);
 
 /** What a stream can be narrowed by. */
 export const feedFilterShape = {
@@ -74,12 +69,7 @@ export type ExportQuery = z.infer<typeof exportQuerySchema>;
 export const alertQuerySchema = z.strictObject({
   ...filterShape,
   ...orderShape,
-  limit: z
-    .exactOptional(queryNumber(z.int().min(1).max(ALERTS_LIMIT.most)))
-    .meta({ description: 'Alerts a page', default: ALERTS_LIMIT.default }),
-  cursor: z
-    .exactOptional(z.string().min(1).max(128))
-    .meta({ description: 'The `next` of the page before; keep the other parameters as they were' }),
+  ...pageShape(),
 });
 export type AlertQuery = z.infer<typeof alertQuerySchema>;
 
@@ -114,12 +104,10 @@ export const alertHeadSchema = z
   .object({ ...alertHeadShape, ...workShape })
   .meta({ id: 'AlertHead', description: 'An alert without evidence' });
 
-export const alertPageSchema = z
-  .object({
-    items: z.array(alertHeadSchema),
-    next: z.string().nullable().meta({ description: 'Cursor of the next page; null on the last one' }),
-  })
-  .meta({ id: 'AlertPage', description: 'Alerts in the order asked for' });
+export const alertPageSchema = pageOf(alertHeadSchema).meta({
+  id: 'AlertPage',
+  description: 'Alerts in the order asked for',
+});
 
 const workEntrySchema = z
   .object({

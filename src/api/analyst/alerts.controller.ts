@@ -9,9 +9,9 @@ import type { AlertHead, StoredAlert, WorkEntry } from '../../fraud/cases/stored
 import { ActorOf, Requires } from '../access/requires.js';
 import { Answers, AnswersProblem } from '../docs/answers.js';
 import { etag } from '../if-match.js';
+import { PAGE } from '../paging.js';
 import { ALERT_PARTS, type AlertParts } from '../parts.js';
 import {
-  ALERTS_LIMIT,
   type AlertQuery,
   alertPageSchema,
   alertQuerySchema,
@@ -37,7 +37,7 @@ export class AlertsController {
     @Query({ schema: alertQuerySchema }) query: AlertQuery,
     @ActorOf() actor: Actor,
   ): Promise<{ items: readonly AlertHead[]; next: string | null }> {
-    const { limit = ALERTS_LIMIT.default, cursor, ...asked } = query;
+    const { limit = PAGE.default, cursor, ...asked } = query;
     const { filter, order } = filterAndOrder(asked, actor.id);
     const after = cursor === undefined ? null : decodeCursor(order, cursor);
     const { items, next } = await this.parts.reader.list(filter, order, limit, after);

@@ -3,21 +3,15 @@
  * revision. Neighbour: `../if-match.ts`.
  */
 import { applyDecorators, createParamDecorator, type ExecutionContext } from '@nestjs/common';
-import { ApiHeader } from '@nestjs/swagger';
 import type { FastifyRequest } from 'fastify';
 import type { Precondition } from '../../fraud/audit/precondition.js';
 import { AnswersProblem } from '../docs/answers.js';
-import { seenRevisions } from '../if-match.js';
+import { IfMatchHeader, seenRevisions } from '../if-match.js';
 
 /** Documents If-Match on a route that takes an {@link OptionalIfMatch}. */
 export function TakesOptionalIfMatch(): MethodDecorator {
   return applyDecorators(
-    ApiHeader({
-      name: 'If-Match',
-      required: false,
-      description: 'The ETag of what the change is based on; left out, it is made whatever happened meanwhile',
-      schema: { type: 'string', pattern: '^"[0-9]{1,9}"$' },
-    }),
+    IfMatchHeader(false, 'The ETag of what the change is based on; left out, it is made whatever happened meanwhile'),
     AnswersProblem(412, 'It has been changed meanwhile; read it again'),
   );
 }

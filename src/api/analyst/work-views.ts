@@ -1,17 +1,12 @@
 /** Owns the forms of work on alerts over HTTP. Neighbours: `alert-work.controller.ts`, docs/ANALYST-API.md. */
 import { z } from 'zod';
 import { DISPOSITIONS, REASON_CODES } from '../../fraud/labels/disposition.js';
+import { lines } from '../validation.js';
 import { actorId } from './alert-views.js';
 
 const NOTE_LIMIT = 4_000;
 
-const note = z
-  .string()
-  .min(1)
-  .max(NOTE_LIMIT)
-  .regex(/^(?:[^\p{Cc}\p{Cs}]|[\n\r\t])*$/u, 'must hold no control characters but line ends and tabs')
-  .regex(/\S/, 'must not be blank')
-  .meta({ description: 'Plain text' });
+const note = lines(NOTE_LIMIT).regex(/\S/, 'must not be blank').meta({ description: 'Plain text' });
 const optionalNote = z.exactOptional(note);
 
 /** An empty body is fine: the one who asks takes the alert. */

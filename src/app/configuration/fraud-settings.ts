@@ -5,6 +5,7 @@
 import { z } from 'zod';
 import { BREAKER_DEFAULTS } from '../../fraud/enrichment/circuit-breaker.js';
 import { patternParametersSchema } from '../../fraud/patterns/pattern-parameters.js';
+import { MAX_BREAKER_FAILURES, RULE_BREAKER_DEFAULTS } from '../../fraud/rules/rule-breakers.js';
 import { MIN_MERCHANTS } from '../../fraud/world/population.js';
 import { setting } from './setting.js';
 
@@ -126,6 +127,15 @@ export const ruleSettings = z.object({
   fourEyes: setting(z.boolean().optional(), {
     doc: 'Somebody else than its author must bring a version of a rule, or of the pattern parameters, live.',
     defaultNote: 'true, but false where the demo runs',
+  }),
+  breaker: z.object({
+    failures: setting(z.int().min(1).max(MAX_BREAKER_FAILURES).default(RULE_BREAKER_DEFAULTS.failures), {
+      doc: 'A task stops evaluating a version of a rule after so many failures within failures / share evaluations.',
+      unit: 'failures',
+    }),
+    share: setting(z.number().min(0.0001).max(1).default(RULE_BREAKER_DEFAULTS.share), {
+      doc: 'The share of evaluations that may fail: 0.01 with 20 failures looks at the last 2,000 evaluations.',
+    }),
   }),
 });
 
