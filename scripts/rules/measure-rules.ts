@@ -112,10 +112,7 @@ function measure(run: () => void): number {
 }
 
 function measureRules(batch: PaymentBatch, list: ReturnType<typeof rules>): number {
-  const set = compileRules(parseRuleSet({ version: 1, rules: list }), {
-    featureNames: [],
-    parse: (bytes) => source.decoder.parse(bytes),
-  });
+  const set = compileRules(parseRuleSet({ version: 1, rules: list }), { featureNames: [] });
   const breakers = new RuleBreakers();
   breakers.watch(set.rules.map(({ rule }) => rule));
   return measure(() => set.evaluate(batch, breakers));

@@ -97,43 +97,47 @@ async function simulate(options: Options, first: number, end: number): Promise<n
   return isComplete && summary.failed.length === 0 ? 0 : 1;
 }
 
-interface Caught {
+interface Hunted {
+  readonly is: 'caught' | 'alive' | 'unclear';
   readonly after: number;
   readonly by: string;
 }
 
-async function hunt(mutant: string, seed: number, schedules: number): Promise<Caught | null> {
-  let ran = 0;
+/** Runs schedules on a core with the mutant in it until one fails. */
+async function hunt(mutant: string, { seed, ...options }: Options): Promise<Hunted> {
+  const end = options.schedules ?? SCHEDULES_A_MUTANT;
+  let after = 0;
   let by: string | null = null;
-  const task = { seed, first: 0, end: schedules, step: 1, mutant, traced: 1 };
-  const how = await startThread(task, (result) => {
-    ran += 1;
+  const how = await startThread({ seed, first: 0, end, step: 1, mutant, traced: 1 }, (result) => {
+    after += 1;
     by ??= result.failure;
   }).ended;
-  if (by !== null) return { after: ran, by };
-  return how === 'hung' ? { after: ran + 1, by: 'the schedule never ended' } : null;
+  if (by === null && how === 'hung') return { is: 'caught', after: after + 1, by: 'a schedule that never ended' };
+  if (by === null) return { is: 'alive', after, by: 'nothing' };
+  // What fails without the mutant as well says nothing of it.
+  let isClean = false;
+  await startThread({ seed, first: after - 1, end: after, step: 1, mutant: null, traced: 1 }, ({ failure }) => {
+    isClean = failure === null;
+  }).ended;
+  return { is: isClean ? 'caught' : 'unclear', after, by };
 }
 
 async function huntAll(options: Options, names: readonly string[]): Promise<number> {
-  const schedules = options.schedules ?? SCHEDULES_A_MUTANT;
-  const alive: string[] = [];
+  let caught = 0;
   const waiting = MUTANTS.filter(({ name }) => names.includes(name));
   const huntNext = async () => {
     for (let mutant = waiting.shift(); mutant !== undefined; mutant = waiting.shift()) {
-      const caught = await hunt(mutant.name, options.seed, schedules);
-      if (caught === null) {
-        alive.push(mutant.name);
-        say(`ALIVE   ${mutant.name}: ${mutant.breaks}; ${schedules} schedules saw nothing`);
-      } else {
-        say(`caught  ${mutant.name} (${mutant.breaks}) after ${caught.after} schedules`);
-        say(`          ${caught.by.split('\n')[0].slice(0, 160)}`);
-      }
+      const { is, after, by } = await hunt(mutant.name, options);
+      if (is === 'caught') caught += 1;
+      say(`${is === 'caught' ? 'caught' : is.toUpperCase()}  ${mutant.name} (${mutant.breaks}): ${after} schedules`);
+      if (is === 'unclear') say(`  schedule ${after - 1} of seed ${options.seed} fails without the mutant, too`);
+      say(`  by ${by.split('\n')[0].slice(0, 150)}`);
     }
   };
   await Promise.all(Array.from({ length: options.jobs }, huntNext));
   say('');
-  say(`${names.length - alive.length} of ${names.length} mutants caught`);
-  return alive.length === 0 ? 0 : 1;
+  say(`${caught} of ${names.length} mutants caught`);
+  return caught === names.length ? 0 : 1;
 }
 
 async function main(): Promise<number> {

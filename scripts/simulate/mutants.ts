@@ -127,20 +127,6 @@ export const MUTANTS: readonly Mutant[] = [
     replace: '',
   },
   {
-    name: 'write-of-a-lost-session-arrives-later',
-    breaks: 'a write of one session reaches the store among those of the next (I5)',
-    module: 'runtime/session',
-    find: 'await this.parts.writeBehind.idle().catch(()=>{});',
-    replace: '',
-  },
-  {
-    name: 'failed-read-counts-as-loaded',
-    breaks: 'a timer fires over what another key left in the slot',
-    module: 'state/keyed-state',
-    find: 'if (this.loadFailure !== null) throw this.loadFailure;',
-    replace: '',
-  },
-  {
     name: 'dirty-keys-are-evicted',
     breaks: 'a key leaves memory before it is in the store',
     module: 'state/keyed-state',
@@ -209,6 +195,20 @@ export const MUTANTS: readonly Mutant[] = [
     module: 'testing/simulation/simulated-partition',
     find: 'if (from < this.start || from > this.end) throw new NotInLogError(from, this);',
     replace: 'if (from < this.start) from = this.start;',
+  },
+  {
+    name: 'slots-stay-in-use-after-recovery',
+    breaks: 'what recovery applied last holds its slots, and timers that are due find none',
+    module: 'epoch/recovery',
+    find: 'opened.state.releaseBatchesBefore(null);',
+    replace: '',
+  },
+  {
+    name: 'a-shortened-log-ends-recovery',
+    breaks: 'a truncation that falls into a recovery ends the process',
+    module: 'epoch/recovery',
+    find: 'if (!mayBeForThat || tries === MAX_TRIES) throw error;',
+    replace: 'throw error;',
   },
   {
     name: 'doubtful-outputs-are-kept',

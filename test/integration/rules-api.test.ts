@@ -224,7 +224,8 @@ describe('lists', () => {
     expect(rest.body.items).toMatchObject([{ version: 1, cause: 'rule-set.seeded', madeBy: { id: 'system:seed' } }]);
     const first = await author().get('/v1/rule-sets/1');
     await matchesDocument('get', '/v1/rule-sets/{version}', first);
-    expect([first.body.rules, first.body.patterns]).toEqual([builtInRuleSet.rules, DEFAULT_PATTERN_PARAMETERS]);
+    const seeded = builtInRuleSet.rules.map((rule) => ({ ...rule, liveSince: 1 }));
+    expect([first.body.rules, first.body.patterns]).toEqual([seeded, DEFAULT_PATTERN_PARAMETERS]);
     expect(first.body.hash).toBe(rest.body.items[0].hash);
   });
 });

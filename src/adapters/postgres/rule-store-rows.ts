@@ -48,6 +48,7 @@ export interface DetailRow extends RuleRow {
 
 export interface RunningRow {
   state: RunningState;
+  live_since_set: string;
   rule_id: string;
   version: number;
   /** JSON. */
@@ -111,8 +112,8 @@ export function detailOf(row: DetailRow): RuleDetail {
   };
 }
 
-export function runningOf({ rule_id: id, version, content, state }: RunningRow): Rule {
-  return { id, version, ...(JSON.parse(content) as RuleContent), state };
+export function runningOf({ rule_id: id, version, content, state, live_since_set: since }: RunningRow): Rule {
+  return { id, version, ...(JSON.parse(content) as RuleContent), state, liveSince: Number(since) };
 }
 
 export function patternsOf(row: PatternRow): StoredPatterns {

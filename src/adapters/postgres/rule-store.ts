@@ -221,7 +221,7 @@ class PostgresBook implements BookTransaction {
 
   async running(): Promise<readonly Rule[]> {
     const rows: RunningRow[] = await this.query(
-      `SELECT r.state, v.rule_id, v.version, v.content
+      `SELECT r.state, r.live_since_set, v.rule_id, v.version, v.content
        FROM rules r JOIN rule_versions v ON v.rule_id = r.rule_id AND v.version = r.live_version
        WHERE r.state IN ('active', 'shadow') ORDER BY r.rule_id`,
     );

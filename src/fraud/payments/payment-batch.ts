@@ -1,7 +1,7 @@
 /**
  * Owns the columns of a batch of payments. The decoder fills the payment's own, enrichment the merchant's risk, keyed
- * steps the features and pattern findings, scoring the score. What only an alert needs (device, IP …) is read from the
- * record's bytes again when there is an alert. Neighbours: every step of `../pipeline.ts`.
+ * steps the features and pattern findings, scoring the score. Every field of a payment is here, as a number or as the
+ * place of its bytes: rules read no record again, alerts alone do. Neighbours: every step of `../pipeline.ts`.
  */
 import { StepBatch } from '../../stream/pipeline/batch.js';
 import type { PatternFinding } from '../alerts/alert.js';
@@ -12,6 +12,13 @@ export const RISK_SOURCE = { none: 0, lookup: 1, cache: 2, riskTable: 3 } as con
 /** Bits of `findings`: what the patterns saw at this payment. */
 export const FINDING = { cardTesting: 1, velocityBurst: 2, impossibleTravel: 4 } as const;
 
+/** Where the codes lie in `kind`: `(kind >>> shift) & mask`. */
+export const KIND = {
+  status: { shift: 0, mask: 0xf },
+  channel: { shift: 4, mask: 0xf },
+  mcc: { shift: 8, mask: 0x3fff },
+} as const;
+
 export class PaymentBatch extends StepBatch {
   readonly amountMinor: Float64Array;
   /** Places of the ids in `textBytes(row)`; the card is the key (`keyStart`, `keyLength`). */
@@ -19,10 +26,15 @@ export class PaymentBatch extends StepBatch {
   readonly merchantLength: Int32Array;
   readonly paymentIdStart: Int32Array;
   readonly paymentIdLength: Int32Array;
+  /** Row-major, 4 a row: start and length of the device, start and length of the IP address; length 0 where absent. */
+  readonly deviceAndIp: Int32Array;
   /** `hash53` of the merchant's id, for equality in state. */
   readonly merchantHash: Float64Array;
-  /** Two capitals as (first << 8 | second); 0 where absent. */
+  /** Texts as the numbers of `text-codes.ts`; 0 where absent. */
   readonly country: Uint16Array;
+  readonly currency: Uint32Array;
+  /** Merchant category, channel and status, packed as {@link KIND} says: one write a payment instead of three. */
+  readonly kind: Uint32Array;
   /** Degrees; NaN where absent. */
   readonly latitude: Float64Array;
   readonly longitude: Float64Array;
@@ -62,8 +74,11 @@ export class PaymentBatch extends StepBatch {
     this.merchantLength = new Int32Array(capacity);
     this.paymentIdStart = new Int32Array(capacity);
     this.paymentIdLength = new Int32Array(capacity);
+    this.deviceAndIp = new Int32Array(capacity * 4);
     this.merchantHash = f64();
     this.country = new Uint16Array(capacity);
+    this.currency = new Uint32Array(capacity);
+    this.kind = new Uint32Array(capacity);
     this.latitude = f64();
     this.longitude = f64();
     this.merchantRisk = f64();

@@ -7,9 +7,10 @@ import type { Rejects, SourceStep } from '../../stream/pipeline/pipeline.js';
 import type { RecordBatch } from '../../stream/records.js';
 import { hash53 } from '../../stream/state/key-index.js';
 import type { Payment } from './payment.js';
-import { PaymentBatch } from './payment-batch.js';
+import { KIND, PaymentBatch } from './payment-batch.js';
 import { FIELD, type PlainPayment } from './plain-payment.js';
 import type { Refusal } from './refusal.js';
+import { channelCode, countryCode, currencyCode, mccCode, statusCode } from './text-codes.js';
 
 /** What a decoder did since it was made. One decoder serves one thread. */
 export interface DecoderCounters {
@@ -77,8 +78,19 @@ export function putPayment(payment: Payment, batch: PaymentBatch, row: number): 
   batch.merchantHash[row] = hash53(batch.side, batch.merchantStart[row], batch.merchantLength[row]);
   batch.eventTimeMs[row] = payment.occurredAt;
   batch.amountMinor[row] = payment.amountMinor;
-  batch.country[row] =
-    payment.country === undefined ? 0 : (payment.country.charCodeAt(0) << 8) | payment.country.charCodeAt(1);
+  const { deviceAndIp } = batch;
+  const at = row * 4;
+  deviceAndIp[at] = batch.addSideText(payment.deviceId ?? '');
+  deviceAndIp[at + 1] = batch.sideLength - deviceAndIp[at];
+  deviceAndIp[at + 2] = batch.addSideText(payment.ip ?? '');
+  deviceAndIp[at + 3] = batch.sideLength - deviceAndIp[at + 2];
+  batch.country[row] = countryCode(payment.country ?? '');
+  batch.currency[row] = currencyCode(payment.currency);
+  batch.kind[row] = kindOf(
+    mccCode(payment.mcc ?? ''),
+    channelCode(payment.channel ?? ''),
+    statusCode(payment.status ?? ''),
+  );
   batch.latitude[row] = payment.latitude ?? Number.NaN;
   batch.longitude[row] = payment.longitude ?? Number.NaN;
 }
@@ -96,9 +108,20 @@ export function putPlaces(plain: PlainPayment, bytes: Uint8Array, batch: Payment
   batch.merchantHash[row] = hash53(bytes, start[FIELD.merchantId], length[FIELD.merchantId]);
   batch.eventTimeMs[row] = number[FIELD.occurredAt];
   batch.amountMinor[row] = number[FIELD.amountMinor];
-  const country = start[FIELD.country];
-  batch.country[row] = plain.has(FIELD.country) ? (bytes[country] << 8) | bytes[country + 1] : 0;
+  batch.country[row] = plain.country;
+  batch.currency[row] = plain.currency;
+  batch.kind[row] = kindOf(plain.mcc, plain.channel, plain.status);
+  const { deviceAndIp } = batch;
+  const at = row * 4;
+  deviceAndIp[at] = start[FIELD.deviceId];
+  deviceAndIp[at + 1] = plain.has(FIELD.deviceId) ? length[FIELD.deviceId] : 0;
+  deviceAndIp[at + 2] = start[FIELD.ip];
+  deviceAndIp[at + 3] = plain.has(FIELD.ip) ? length[FIELD.ip] : 0;
   const located = plain.has(FIELD.latitude);
   batch.latitude[row] = located ? number[FIELD.latitude] : Number.NaN;
   batch.longitude[row] = located ? number[FIELD.longitude] : Number.NaN;
+}
+
+function kindOf(mcc: number, channel: number, status: number): number {
+  return (mcc << KIND.mcc.shift) | (channel << KIND.channel.shift) | status;
 }

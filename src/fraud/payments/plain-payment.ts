@@ -57,6 +57,12 @@ export class PlainPayment {
   readonly length = new Int32Array(FIRST_NUMBER);
   /** By field number. Without -0. */
   readonly number = new Float64Array(FIELD_COUNT);
+  /** The codes of `text-codes.ts`, known once `isPlainlyValid` said yes: what it looks at is not read twice. */
+  currency = 0;
+  country = 0;
+  mcc = 0;
+  channel = 0;
+  status = 0;
   /** Bits of the fields that are there. */
   protected present = 0;
 
@@ -74,11 +80,13 @@ export class PlainPayment {
     if (!(amountMinor >= 0 && amountMinor <= maxAmountMinor && Number.isInteger(amountMinor))) return false;
     const occurredAt = number[FIELD.occurredAt];
     if (!(occurredAt >= minOccurredAt && occurredAt <= maxOccurredAt && Number.isInteger(occurredAt))) return false;
-    if (!this.isCapitals(FIELD.currency, bytes, 3)) return false;
-    if (this.has(FIELD.country) && !this.isCapitals(FIELD.country, bytes, 2)) return false;
-    if (this.has(FIELD.mcc) && !this.isDigits(FIELD.mcc, bytes, 4)) return false;
-    if (this.has(FIELD.channel) && !this.isOneOf(FIELD.channel, bytes, CHANNEL_TEXTS)) return false;
-    if (this.has(FIELD.status) && !this.isOneOf(FIELD.status, bytes, STATUS_TEXTS)) return false;
+    this.currency = this.capitals(FIELD.currency, bytes, 3);
+    this.country = this.has(FIELD.country) ? this.capitals(FIELD.country, bytes, 2) : 0;
+    this.mcc = this.has(FIELD.mcc) ? this.fourDigits(FIELD.mcc, bytes) : 0;
+    if (this.currency < 0 || this.country < 0 || this.mcc < 0) return false;
+    this.channel = this.has(FIELD.channel) ? this.placeIn(FIELD.channel, bytes, CHANNEL_TEXTS) : 0;
+    this.status = this.has(FIELD.status) ? this.placeIn(FIELD.status, bytes, STATUS_TEXTS) : 0;
+    if (this.channel < 0 || this.status < 0) return false;
     if (this.has(FIELD.deviceId) && !this.isId(FIELD.deviceId)) return false;
     if (this.has(FIELD.ip) && !this.isAddress(bytes)) return false;
     const place = present & PLACE;
@@ -91,26 +99,36 @@ export class PlainPayment {
     return length > 0 && length <= maxIdBytes;
   }
 
-  private isCapitals(field: number, bytes: Uint8Array, length: number): boolean {
-    if (this.length[field] !== length) return false;
-    for (let i = this.start[field], end = i + length; i < end; i++)
-      if (bytes[i] < 0x41 || bytes[i] > 0x5a) return false;
-    return true;
+  /** The capitals' code, or -1. */
+  private capitals(field: number, bytes: Uint8Array, length: number): number {
+    if (this.length[field] !== length) return -1;
+    let code = 0;
+    for (let i = this.start[field], end = i + length; i < end; i++) {
+      if (bytes[i] < 0x41 || bytes[i] > 0x5a) return -1;
+      code = (code << 8) | bytes[i];
+    }
+    return code;
   }
 
-  private isDigits(field: number, bytes: Uint8Array, length: number): boolean {
-    if (this.length[field] !== length) return false;
-    for (let i = this.start[field], end = i + length; i < end; i++) if (!isDigit(bytes[i])) return false;
-    return true;
+  /** The merchant category's code, or -1. */
+  private fourDigits(field: number, bytes: Uint8Array): number {
+    if (this.length[field] !== 4) return -1;
+    let value = 0;
+    for (let i = this.start[field], end = i + 4; i < end; i++) {
+      if (!isDigit(bytes[i])) return -1;
+      value = value * 10 + bytes[i] - ZERO;
+    }
+    return value + 1;
   }
 
-  private isOneOf(field: number, bytes: Uint8Array, texts: readonly Uint8Array[]): boolean {
+  /** Place in the list and 1, or -1. */
+  private placeIn(field: number, bytes: Uint8Array, texts: readonly Uint8Array[]): number {
     const start = this.start[field];
     const length = this.length[field];
     for (let i = 0; i < texts.length; i++) {
-      if (texts[i].length === length && sameBytes(bytes, start, texts[i])) return true;
+      if (texts[i].length === length && sameBytes(bytes, start, texts[i])) return i + 1;
     }
-    return false;
+    return -1;
   }
 
   /** IPv4 by hand; what it does not know (IPv6) costs one short string. */

@@ -1,8 +1,7 @@
 /**
- * Owns the way from a condition's text to what runs: the conjuncts over columns become loops over the batch; those that
- * ask for the payment's texts run row by row on the rows that the loops left, and what is more than that stays CEL and
- * runs after them. Neighbours: `condition.ts` has the loops, `row-test.ts`
- * runs the rest, `check-condition.ts` has checked the text.
+ * Owns the way from a condition's text to what runs: the conjuncts that compare become loops over the batch; what is
+ * more than that stays CEL and runs row by row, on the rows that the loops left. Neighbours: `condition.ts` and
+ * `text-loops.ts` have the loops, `row-test.ts` runs the rest, `check-condition.ts` has checked the text.
  *
  * C1 All ways say the same of every payment: as in CEL, a false conjunct decides, whatever another one fails of, and
  *    CEL alone can fail (`test/unit/rules/same-meaning.test.ts`).
@@ -13,34 +12,26 @@ import {
   COMPARISONS,
   type Comparison,
   type Condition,
-  holdsAt,
-  isOverColumns,
   type Select,
   type SourceText,
   selectBy,
   TEXT_TESTS,
 } from './condition.js';
-import { parseCel, typeOf, type ValueSource } from './language.js';
+import { parseCel, typeOf } from './language.js';
 import { RowTest } from './row-test.js';
 import type { RuleTrigger } from './rule.js';
 import { childrenOf, partsOf, variableName } from './tree.js';
-import { countryCode, type Variable, type Variables } from './variables.js';
+import type { Variable, Variables } from './variables.js';
 
 export interface CompiledCondition {
   /** For reasons. */
   readonly tree: Condition;
-  /** Selects the rows at which the conjuncts over columns hold. */
+  /** Selects the rows at which the conjuncts that are loops hold. */
   readonly select: Select;
   /** The other conjuncts; null where there are none. */
-  readonly rest: RowCondition | null;
+  readonly rest: RowTest | null;
   /** All of it, as CEL: for values that lie in no batch. Made when first asked for. */
   whole(): RowTest;
-}
-
-/** What is left to be asked row by row. */
-export interface RowCondition {
-  /** Errors: {@link RuleFailedError}. */
-  holds(values: ValueSource): boolean;
 }
 
 /** Compiles a condition that `checkCondition` found nothing wrong with. */
@@ -53,18 +44,13 @@ export function compileCondition(text: string, trigger: RuleTrigger, variables: 
     tree: asTree(node, variables) ?? { kind: 'written', source: sourceOf(node, variables) },
   }));
   const trees = parts.map(({ tree }) => tree);
-  const columns = trees.filter(isOverColumns);
-  const texts = trees.filter((tree) => tree.kind !== 'written' && !isOverColumns(tree));
+  const loops = trees.filter(({ kind }) => kind !== 'written');
   const written = parts.flatMap(({ node, tree }) => (tree.kind === 'written' ? [node] : []));
   let whole: RowTest | null = null;
-  const cel = written.length === 0 ? null : new RowTest(parsed, trigger, written);
   return {
     tree: trees.length === 1 ? trees[0] : { kind: 'all', parts: trees },
-    select: selectBy({ kind: 'all', parts: columns }),
-    rest:
-      texts.length === 0
-        ? cel
-        : { holds: (values) => texts.every((tree) => holdsAt(tree, values)) && (cel === null || cel.holds(values)) },
+    select: selectBy({ kind: 'all', parts: loops }),
+    rest: written.length === 0 ? null : new RowTest(parsed, trigger, written),
     whole: () => {
       whole ??= new RowTest(parseCel(text, trigger), trigger, null);
       return whole;
@@ -161,12 +147,9 @@ function membership(wanted: ASTNode, list: ASTNode, variables: Variables): Condi
 
 function textAmong(named: ASTNode, literals: readonly ASTNode[], variables: Variables): Condition | null {
   const variable = variables.get(variableName(named) ?? '');
-  if (variable?.type !== 'string') return null;
   const values = literals.map(textOf).filter((text) => text !== null);
-  if (values.length < literals.length) return null;
-  return variable.name === 'payment.country'
-    ? { kind: 'country', variable, codes: new Set(values.map(countryCode)) }
-    : { kind: 'text', variable, test: 'among', values };
+  if (!variable?.text || values.length < literals.length) return null;
+  return { kind: 'text', variable, place: variable.text, test: 'among', values };
 }
 
 /** `payment.ip.startsWith("10.")` and its like. */
@@ -179,8 +162,8 @@ function textMethod(
   const variable = variables.get(variableName(receiver) ?? '');
   const test = TEXT_TESTS.find((name) => name === method);
   const value = args.length === 1 ? textOf(args[0]) : null;
-  if (variable?.type !== 'string' || test === undefined || value === null) return null;
-  return { kind: 'text', variable, test, values: [value] };
+  if (!variable?.text || test === undefined || value === null) return null;
+  return { kind: 'text', variable, place: variable.text, test, values: [value] };
 }
 
 const textOf = (node: ASTNode) => (node.op === 'value' && typeof node.args === 'string' ? node.args : null);

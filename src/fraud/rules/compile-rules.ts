@@ -8,19 +8,19 @@
  * R2 Shadow rules are evaluated and counted like the others, and are in no decision and in no alert.
  * R3 Rows are gone through in order, so what a breaker does not depend on where batches were cut.
  *
- * Allocates per batch nothing, but for the first batch of a larger capacity; row by row what CEL and the payment take.
+ * Allocates per batch nothing, but for the first batch of a larger capacity; row by row what CEL takes.
  * Not to be shared between threads; tasks of one thread may share it, as `evaluate` and the reads that follow it are
  * synchronous.
  */
 import { DECISIONS, type Decision, SEVERITIES } from '../alerts/alert.js';
 import type { PaymentBatch } from '../payments/payment-batch.js';
-import { BatchRow, type NamedValues, type ParsePayment } from './batch-row.js';
+import { BatchRow, type NamedValues } from './batch-row.js';
 import { type CompiledCondition, compileCondition } from './compile-condition.js';
 import type { ValueSource } from './language.js';
 import type { Rule, RuleSet, RuleTrigger } from './rule.js';
 import type { RuleBreakers } from './rule-breakers.js';
 import { ruleHash, ruleSetHash } from './rule-set.js';
-import { type CompiledScope, compileScope } from './scope.js';
+import { compileScope, type Narrow } from './scope.js';
 import { makeVariables, type Variables } from './variables.js';
 
 export interface CompiledRule {
@@ -33,7 +33,8 @@ export interface CompiledRule {
   readonly firedCounter: string;
   readonly failedCounter: string;
   readonly condition: CompiledCondition;
-  readonly scope: CompiledScope;
+  /** Null: every payment is in scope. */
+  readonly narrow: Narrow | null;
 }
 
 export class CompiledRuleSet {
@@ -61,7 +62,6 @@ export class CompiledRuleSet {
   constructor(
     ruleSet: RuleSet,
     readonly variables: Variables,
-    parse: ParsePayment,
   ) {
     this.version = ruleSet.version;
     this.hash = ruleSetHash(ruleSet);
@@ -73,14 +73,14 @@ export class CompiledRuleSet {
       firedCounter: `rules.${rule.state === 'shadow' ? 'shadow' : 'fired'}.${rule.id}`,
       failedCounter: `rules.failed.${rule.id}`,
       condition: compileCondition(rule.condition, rule.trigger, variables),
-      scope: compileScope(rule.scope),
+      narrow: compileScope(rule.scope, variables),
     }));
     this.paymentRules = this.rules.filter(({ rule }) => rule.trigger === 'payment');
-    this.rowRules = this.paymentRules.filter(({ condition, scope }) => condition.rest !== null || scope.rest !== null);
+    this.rowRules = this.paymentRules.filter(({ condition }) => condition.rest !== null);
     this.ranks = Uint8Array.from(this.rules, ({ rule }) => DECISIONS.indexOf(rule.decision));
     this.firings = new Uint32Array(this.rules.length);
     this.failures = new Uint32Array(this.rules.length);
-    this.row = new BatchRow(variables, parse);
+    this.row = new BatchRow(variables);
   }
 
   /** Runs every payment rule over rows 0 to `count` - 1. Returns how many rows are not approved. */
@@ -88,11 +88,11 @@ export class CompiledRuleSet {
     this.makeRoom(batch.capacity);
     this.firings.fill(0);
     this.failures.fill(0);
-    for (const { index, condition, scope } of this.paymentRules) {
+    for (const { index, condition, narrow } of this.paymentRules) {
       const selected = this.fired[index];
       if (breakers.isOpen(index)) selected.fill(0, 0, batch.count);
       else condition.select(batch, selected);
-      scope.narrow?.(batch, selected);
+      narrow?.(batch, selected);
     }
     if (this.rowRules.length > 0) this.evaluateRows(batch, breakers);
     return this.decide(batch.count);
@@ -133,7 +133,7 @@ export class CompiledRuleSet {
     return decidingFirst(fired);
   }
 
-  /** R3: row by row, and for each row rule by rule, so that a payment is read once for all of them. */
+  /** R3: row by row, and for each row rule by rule. */
   private evaluateRows(batch: PaymentBatch, breakers: RuleBreakers): void {
     const { rowRules, fired, row: values } = this;
     for (let row = 0; row < batch.count; row++) {
@@ -151,10 +151,9 @@ export class CompiledRuleSet {
   }
 
   private holdsAt(compiled: CompiledRule, breakers: RuleBreakers, row: number): boolean {
-    const { index, scope, condition } = compiled;
+    const { index, condition } = compiled;
     breakers.evaluated(index);
     try {
-      if (scope.rest !== null && !scope.rest(this.row)) return false;
       return condition.rest === null || condition.rest.holds(this.row);
     } catch (error) {
       this.fail(compiled, breakers, row, error);
@@ -212,11 +211,11 @@ function decidingFirst(fired: readonly CompiledRule[]): readonly CompiledRule[] 
 
 /**
  * Compiles a rule set that `parseRuleSet` (or the rule book) has checked. `featureNames`, in the order of the model's
- * input, say where `features.<name>` lie; `parse` reads a payment again from its record's bytes.
+ * input, say where `features.<name>` lie.
  */
 export function compileRules(
   ruleSet: RuleSet,
-  { featureNames, parse }: { readonly featureNames?: readonly string[]; readonly parse: ParsePayment },
+  { featureNames }: { readonly featureNames?: readonly string[] } = {},
 ): CompiledRuleSet {
-  return new CompiledRuleSet(ruleSet, makeVariables(featureNames), parse);
+  return new CompiledRuleSet(ruleSet, makeVariables(featureNames));
 }

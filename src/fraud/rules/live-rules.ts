@@ -12,7 +12,6 @@
 import { createHash } from 'node:crypto';
 import type { BroadcastState, BroadcastStep, StepContext } from '../../stream/pipeline/pipeline.js';
 import type { PatternParameters } from '../patterns/pattern-parameters.js';
-import type { ParsePayment } from './batch-row.js';
 import { type CompiledRuleSet, compileRules } from './compile-rules.js';
 import { rolloutRecord, type TakeUp } from './rollout.js';
 import { RULE_SET_KEY, type RuleSet } from './rule.js';
@@ -40,7 +39,6 @@ export interface LiveRulesOptions {
   readonly initial: RuleSet;
   /** In the order of the model's input. */
   readonly featureNames: readonly string[];
-  readonly parse: ParsePayment;
   readonly breaker?: RuleBreakerLimits;
 }
 

@@ -6,17 +6,9 @@
 import type { PatternFinding } from '../alerts/alert.js';
 import { formatMoney } from '../alerts/money.js';
 import { type Bound, boundsInWords, writeDuration } from './bounds-in-words.js';
-import {
-  type Comparison,
-  type Condition,
-  type Country,
-  compare,
-  holdsAt,
-  type SourceText,
-  type Text,
-} from './condition.js';
+import { type Comparison, type Condition, compare, holdsAt, type SourceText, type Text } from './condition.js';
 import type { ValueSource } from './language.js';
-import { countryCode, type Variable } from './variables.js';
+import type { Variable } from './variables.js';
 
 /** What the words are about. */
 export interface ReasonSubject {
@@ -69,8 +61,6 @@ function comparisons(condition: Condition, negated: boolean, subject: ReasonSubj
       const isSet = values.flag(condition.variable.name);
       return isSet === negated ? [] : [{ words: flagPhrase(condition.variable, isSet, subject) }];
     }
-    case 'country':
-      return countryTold(condition, negated, values);
     case 'compare': {
       const { variable, op, value: bound } = condition;
       const value = values.number(variable.name);
@@ -99,12 +89,6 @@ function ofParts(
 ): readonly Told[] {
   const told = conditions.map((condition) => comparisons(condition, negated, subject));
   return every && told.some((part) => part.length === 0) ? [] : told.flat();
-}
-
-function countryTold({ variable, codes }: Country, negated: boolean, values: ValueSource): readonly Told[] {
-  const country = values.text(variable.name);
-  if (codes.has(countryCode(country)) === negated) return [];
-  return [{ words: country === '' ? 'country is not known' : `country is ${country}` }];
 }
 
 const TEXT_WORDS: Readonly<Record<Exclude<Text['test'], 'among'>, readonly [holds: string, not: string]>> = {

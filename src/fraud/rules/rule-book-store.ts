@@ -78,7 +78,7 @@ export interface BookTransaction {
   ruleCount(): Promise<number>;
   version(id: string, version: number): Promise<StoredVersion | null>;
   addVersion(version: StoredVersion): Promise<void>;
-  /** Everything in state active or shadow, in the order of ids (by code unit). */
+  /** Everything in state active or shadow with its `liveSince`, in the order of ids (by code unit). */
   running(): Promise<readonly Rule[]>;
   /** Null while the book is empty. */
   patterns(): Promise<PatternEntry | null>;

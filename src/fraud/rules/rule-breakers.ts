@@ -5,14 +5,18 @@
  *
  * A breaker trips on `failures` failures within the last `failures / share` evaluations (20 within 2,000). Only
  * evaluations row by row count: what runs over columns cannot fail. It never closes again; another version of the rule,
- * or the rule brought back after it left the set, begins anew, as does a task that starts.
+ * or the rule brought live again, begins anew, as does a task that starts. A task may never see the set without the rule:
+ * `liveSince` tells that it was away.
  */
 export interface RuleBreakerLimits {
-  /** At least 1. */
+  /** At least 1, at most {@link MAX_BREAKER_FAILURES}. */
   readonly failures: number;
   /** Above 0, at most 1. */
   readonly share: number;
 }
+
+/** Of so many the breaker of each rule remembers when they were. */
+export const MAX_BREAKER_FAILURES = 1_000;
 
 export const RULE_BREAKER_DEFAULTS: RuleBreakerLimits = { failures: 20, share: 0.01 };
 
@@ -20,6 +24,7 @@ export const RULE_BREAKER_DEFAULTS: RuleBreakerLimits = { failures: 20, share: 0
 export interface BreakableRule {
   readonly id: string;
   readonly version: number;
+  readonly liveSince?: number;
 }
 
 export interface Trip {
@@ -62,11 +67,11 @@ export class RuleBreakers {
 
   constructor(private readonly limits: RuleBreakerLimits = RULE_BREAKER_DEFAULTS) {}
 
-  /** Takes the rules of a set, in the set's order. Versions that were there before keep their breakers. */
+  /** Takes the rules of a set, in the set's order. Versions that ran on since the set before keep their breakers. */
   watch(rules: readonly BreakableRule[]): void {
     const kept = new Map<string, RuleBreaker>();
-    for (const { id, version } of rules) {
-      const name = `${id}@${version}`;
+    for (const { id, version, liveSince } of rules) {
+      const name = `${id}@${version}@${liveSince ?? ''}`;
       kept.set(name, this.byVersion.get(name) ?? new RuleBreaker(this.limits));
     }
     this.byVersion.clear();

@@ -21,6 +21,7 @@ const ruleSchema = z.strictObject({
   version: z.int().min(1),
   ...ruleContentFields,
   state: z.enum(RUNNING_STATES).default('active'),
+  liveSince: z.int().min(1).exactOptional(),
 });
 
 const ruleSetSchema = z.strictObject({
@@ -59,9 +60,9 @@ export function ruleHash(rule: RuleVersion): string {
   return hashOf({ id, version, name, description, trigger, condition, decision, severity, scope });
 }
 
-/** The same over a whole set: its version, its rules with their states, its pattern parameters. */
+/** The same over a whole set: its version, its rules with their states (not since when), its pattern parameters. */
 export function ruleSetHash({ version, rules, patterns }: RuleSet): string {
-  return hashOf({ version, rules, patterns });
+  return hashOf({ version, rules: rules.map(({ liveSince: _, ...rule }) => rule), patterns });
 }
 
 function hashOf(data: unknown): string {

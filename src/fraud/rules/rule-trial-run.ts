@@ -130,10 +130,7 @@ class TrialRun {
     const steps = [cardPatterns(() => patterns, { onExpired }), cardFeatures, rememberPayment];
     this.keyed = steps.map((step) => step.open(CONTEXT, this.columns));
     const set = { version: 1, rules: [{ ...rule, state: 'active' as const }], patterns };
-    this.rules = compileRules(set, {
-      featureNames: parts.scorer.model.featureNames,
-      parse: (bytes) => payments.decoder.parse(bytes),
-    });
+    this.rules = compileRules(set, { featureNames: parts.scorer.model.featureNames });
     this.failure.watch(set.rules);
     this.used = usedVariables(rule.condition, rule.trigger);
     this.timers = Object.entries(this.columns).flatMap(([field, column]) => {

@@ -48,6 +48,11 @@ export type RunningState = (typeof RUNNING_STATES)[number];
 
 export interface Rule extends RuleVersion {
   readonly state: RunningState;
+  /**
+   * The rule set in which this version was last brought live: paused and resumed between two looks at the topic, it is
+   * told from one that ran on. Set by the rule book; rules of a file have none. In no hash: it says nothing of what fires.
+   */
+  readonly liveSince?: number;
 }
 
 /** What all tasks run at a time, published as one record. Rules in the order of their ids. */

@@ -26,13 +26,13 @@ describe('a schedule', () => {
     for (const other of others) expect(other.hash).not.toBe(first.hash);
   });
 
+  // Found by the mutants that undo what was mended; others when what a schedule draws changes.
   it.each([
-    [1, 49],
-    [1, 175],
-    [4, 33],
-    [7, 88],
-  ])('of seed %i, number %i, holds (numbers under which the core was once broken)', async (seed, schedule) => {
-    expect(told(await runSchedule(seed, schedule))).toBeNull();
+    ['a write to the store failed, and a later one did not', 222],
+    ['recovery filled every slot, and timers were due', 129],
+    ['a truncation fell into a recovery', 357],
+  ])('in which %s holds', async (_what, schedule) => {
+    expect(told(await runSchedule(1, schedule))).toBeNull();
   });
 
   it('holds under a fresh seed, some hundreds of times', async () => {

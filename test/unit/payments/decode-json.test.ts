@@ -2,7 +2,6 @@ import { describe, expect, it } from 'vitest';
 import { tokeniseCard } from '../../../src/fraud/payments/card-token.js';
 import { jsonPayments, parsePayment } from '../../../src/fraud/payments/decode-json.js';
 import { encodePayment } from '../../../src/fraud/payments/encode-json.js';
-import type { PaymentBatch } from '../../../src/fraud/payments/payment-batch.js';
 import { InvalidPaymentError } from '../../../src/fraud/payments/refusal.js';
 import { hash53 } from '../../../src/stream/state/key-index.js';
 import { FULL, PLAIN, recordsOf, rowOf } from './fixtures.js';
@@ -23,10 +22,10 @@ const withField = (name: string, raw: string) =>
 
 describe('decoding JSON payments', () => {
   it('reads a plain payment in place, on the fast path', () => {
-    const { batch, rejects, counters } = decode([encodePayment(PLAIN), encodePayment(FULL)]);
+    const { batch, rejects, counters } = decode([PLAIN, FULL, PLAIN].map(encodePayment));
     expect(rejects).toEqual([]);
     expect(counters.strict).toBe(0);
-    expect([batch.count, batch.inSide[0], batch.inSide[1]]).toEqual([2, 0, 0]);
+    expect([batch.count, batch.inSide[0], batch.inSide[1]]).toEqual([3, 0, 0]);
     expect(rowOf(batch, 1)).toEqual({
       cardId: FULL.cardId,
       merchantId: FULL.merchantId,
@@ -54,6 +53,8 @@ describe('decoding JSON payments', () => {
       latitude: Number.NaN,
       longitude: Number.NaN,
     });
+    // Nothing of the payment before is left.
+    expect(rowOf(batch, 2)).toEqual(rowOf(batch, 0));
     const merchant = Buffer.from(FULL.merchantId);
     expect(batch.merchantHash[1]).toBe(hash53(merchant, 0, merchant.length));
   });

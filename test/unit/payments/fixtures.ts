@@ -1,6 +1,6 @@
 /** Payments and record batches for the tests of this folder and its neighbours. */
 import type { CardId, MerchantId, Payment, PaymentId } from '../../../src/fraud/payments/payment.js';
-import { PaymentBatch } from '../../../src/fraud/payments/payment-batch.js';
+import { KIND, PaymentBatch } from '../../../src/fraud/payments/payment-batch.js';
 import { putPayment, putPlaces } from '../../../src/fraud/payments/payment-source.js';
 import type { PlainPayment } from '../../../src/fraud/payments/plain-payment.js';
 import { RecordBatch } from '../../../src/stream/records.js';
@@ -52,22 +52,22 @@ export function recordsOf(
 
 /** What decoders write of a payment to a row, texts as texts. */
 export function rowOf(batch: PaymentBatch, row: number) {
-  const text = (start: Int32Array, length: Int32Array) =>
-    batch.textBytes(row).toString('utf8', start[row], start[row] + length[row]);
+  const [deviceStart, deviceLength, ipStart, ipLength] = batch.deviceAndIp.subarray(row * 4);
+  const text = (start: number, length: number) => batch.textBytes(row).toString('utf8', start, start + length);
   return {
     cardId: batch.cardId(row),
     merchantId: batch.merchantId(row),
     paymentId: batch.paymentId(row),
-    deviceId: text(batch.deviceStart, batch.deviceLength),
-    ip: text(batch.ipStart, batch.ipLength),
+    deviceId: text(deviceStart, deviceLength),
+    ip: text(ipStart, ipLength),
     merchantHash: batch.merchantHash[row],
     amountMinor: batch.amountMinor[row],
     occurredAt: batch.eventTimeMs[row],
     country: batch.country[row],
     currency: batch.currency[row],
-    mcc: batch.mcc[row],
-    channel: batch.channel[row],
-    status: batch.paymentStatus[row],
+    mcc: (batch.kind[row] >>> KIND.mcc.shift) & KIND.mcc.mask,
+    channel: (batch.kind[row] >>> KIND.channel.shift) & KIND.channel.mask,
+    status: (batch.kind[row] >>> KIND.status.shift) & KIND.status.mask,
     latitude: batch.latitude[row],
     longitude: batch.longitude[row],
   };

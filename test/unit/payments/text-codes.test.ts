@@ -32,6 +32,6 @@ describe('a text held as a number', () => {
       }),
     );
     expect([codeOf(''), textOf(0)]).toEqual([0, '']);
-    expect(['x', 'de', 'EURO', '59', '59670', 'POS', ' '].map(codeOf)).toEqual(Array(7).fill(-1));
+    expect(['x', 'de', 'EURO', '59', '59670', 'Pos', ' '].map(codeOf)).toEqual(Array(7).fill(-1));
   });
 });

@@ -29,7 +29,7 @@ const texts = fc.constantFrom(
   'payment.deviceId',
   'payment.ip',
 );
-const parts = fc.constantFrom('"m"', '"1"', '""', '"59"', '"os"', '"U"', '"é"', '"d-é"', '"10."', '"\\ud83d"');
+const parts = fc.constantFrom('"m"', '"1"', '""', '"59"', '"os"', '"U"', '"é"', '"d-é"', '"10."');
 /** Longer than what is gone through one by one. */
 const MANY = Array.from({ length: 9 }, (_, i) => `"z-${i}"`).join(', ');
 const literal = fc.constantFrom('0', '1', '0.25', '0.5', '-1', '2.5', '20000', '45000', '9007199254740993');

@@ -5,10 +5,12 @@
  */
 import { StreamError } from '../../errors.js';
 import type { FatalTask } from '../../runtime/task-host.js';
+import { Damages } from './damage.js';
 import type { ProcessFault } from './faults.js';
 import { Violation } from './journal.js';
 import { SimulatedMachine, type World } from './simulated-machine.js';
 import { NAME, TOPICS } from './simulated-pipeline.js';
+import { START_MS } from './simulated-process.js';
 
 const MISHAPS = [
   'crash',
@@ -28,25 +30,19 @@ const MISHAPS = [
   'stale-snapshot-list',
   'corrupt-delta',
   'source-cut',
+  'log-moves',
+  'stall',
+  'bad-blocks',
   'compaction',
 ] as const;
 type Mishap = (typeof MISHAPS)[number];
 
+/** Longer than any pause. */
+const COMPACTION_LAG_MS = 20_000;
+
 /** Errors that were put in, by code; others by their message. */
 const INJECTED_CODES: ReadonlySet<string> = new Set(['log-refused', 'log-unreachable']);
 const INJECTED_MESSAGE = /the disk gave an error|no space left on device/;
-
-/** What no task may pass over, until whoever comes upon it has said where it is. */
-interface Damage {
-  readonly what: 'corrupt-delta' | 'source-cut';
-  readonly partition: number;
-  /** The code and a part of the message that names it. */
-  readonly code: string;
-  readonly named: string;
-  /** Others may have come upon it before it was mended, and say so later. */
-  isMended: boolean;
-  repair(): void;
-}
 
 export class Cluster {
   readonly machines: readonly SimulatedMachine[];
@@ -55,10 +51,11 @@ export class Cluster {
   private readonly owners: number[];
   private atRest = false;
   private stopped = false;
-  private readonly damages: Damage[] = [];
+  private readonly damages: Damages;
 
   constructor(private readonly world: World) {
     const { plan, random } = world;
+    this.damages = new Damages(world.log, random);
     const events = {
       onProcessFault: (machine: SimulatedMachine, fault: ProcessFault) => this.befall(machine, fault),
       onFatal: (machine: SimulatedMachine, fatal: FatalTask) => this.onFatal(machine, fatal),
@@ -85,11 +82,13 @@ export class Cluster {
     this.atRest = true;
     const { faults, random } = this.world;
     faults.active = false;
+    faults.logMovesUntilMs = 0;
     const owners = this.owners.map(() => random.int(0, this.machines.length - 1));
     for (const [index, machine] of this.machines.entries()) {
       machine.told.clear();
       for (const [partition, owner] of owners.entries()) if (owner === index) machine.told.add(partition);
       machine.current.fillDisk(0);
+      machine.current.failReads(0);
       machine.current.resume();
       if (machine.isUp) void machine.tell();
       else machine.start();
@@ -108,7 +107,7 @@ export class Cluster {
 
   /** Damage that nobody came upon would only be in the way of the audit. */
   repairAll(): void {
-    for (const damage of this.damages) this.mend(damage);
+    this.damages.mendAll();
   }
 
   private fail(violation: unknown): void {
@@ -150,12 +149,25 @@ export class Cluster {
       void this.world.snapshots.spoilNewest(`${NAME}-${partition}`);
     },
     'stale-snapshot-list': () => this.world.snapshots.hideNewest('once'),
-    'corrupt-delta': (_machine, partition) => this.corruptDelta(partition),
-    'source-cut': (_machine, partition) => this.cutSource(partition),
+    'corrupt-delta': (_machine, partition) => this.damages.corruptDelta(partition),
+    'source-cut': (_machine, partition) => this.damages.cutSource(partition),
+    'log-moves': () => this.moveLog(this.world.random.skewed(20, 3_000)),
+    'bad-blocks': (machine) => machine.current.failReads(this.world.random.skewed(100, 3_000)),
+    // Long enough for a commit to be in doubt while a write is on its way.
+    stall: (machine) => {
+      machine.current.stallWrites(1_500);
+      this.moveLog(this.world.random.int(1_000, 2_500));
+    },
     compaction: () => {
-      this.world.log.partition(TOPICS.table, 0).compact();
+      const { log, time, faults } = this.world;
+      const removed = log.partition(TOPICS.table, 0).compact(START_MS + time.nowMs - COMPACTION_LAG_MS);
+      if (removed > 0) faults.count('updates-compacted');
     },
   };
+
+  private moveLog(forMs: number): void {
+    this.world.faults.logMovesUntilMs = this.world.time.nowMs + forMs;
+  }
 
   private crash(machine: SimulatedMachine, disk: 'kept' | 'older' | 'lost'): void {
     if (!machine.isUp) return;
@@ -274,64 +286,10 @@ export class Cluster {
     return count === 1 ? owner : (owner + this.world.random.int(1, count - 1)) % count;
   }
 
-  /** A bit of a committed delta turns over. One at a time a partition; whoever comes upon it must name the place. */
-  private corruptDelta(partition: number): void {
-    if (this.isDamaged('corrupt-delta', partition)) return;
-    const { log, random } = this.world;
-    const stateLog = log.partition(TOPICS.stateLog, partition);
-    const { records } = stateLog.fetch(stateLog.start, Number.POSITIVE_INFINITY);
-    const record = records.at(-random.int(1, Math.min(6, records.length)));
-    if (record?.value === undefined || record.value === null || record.value.length < 32) return;
-    const { value, offset } = record;
-    const at = random.int(24, value.length - 1);
-    const bit = 1 << random.int(0, 7);
-    value[at] ^= bit;
-    this.damages.push({
-      what: 'corrupt-delta',
-      partition,
-      code: 'corrupt-data',
-      named: `state log offset ${offset}:`,
-      isMended: false,
-      repair: () => {
-        value[at] ^= bit;
-      },
-    });
-  }
-
-  /** Retention takes source records that may not be processed yet. */
-  private cutSource(partition: number): void {
-    const { log } = this.world;
-    // A task that never committed may begin wherever the source begins.
-    const hasCommitted = log.partition(TOPICS.stateLog, partition).history().length > 0;
-    if (!hasCommitted || this.isDamaged('source-cut', partition)) return;
-    const source = log.partition(TOPICS.source, partition);
-    const before = source.start;
-    source.truncate(this.world.random.int(before, source.end));
-    const named = `${TOPICS.source}/${partition} holds`;
-    const repair = () => {
-      source.start = before;
-    };
-    this.damages.push({ what: 'source-cut', partition, code: 'offset-out-of-range', named, isMended: false, repair });
-  }
-
-  private isDamaged(what: Damage['what'], partition: number): boolean {
-    return this.damages.some((damage) => damage.what === what && damage.partition === partition && !damage.isMended);
-  }
-
-  private damageNamedBy(code: string, message: string): Damage | null {
-    return this.damages.find((damage) => damage.code === code && message.includes(damage.named)) ?? null;
-  }
-
-  private mend(damage: Damage): void {
-    if (damage.isMended) return;
-    damage.isMended = true;
-    damage.repair();
-  }
-
   private onTaskError(_machine: SimulatedMachine, error: unknown): void {
     const code = error instanceof StreamError ? error.code : 'unexpected';
     const message = error instanceof Error ? error.message : String(error);
-    if (INJECTED_CODES.has(code) || this.damageNamedBy(code, message) !== null) return;
+    if (INJECTED_CODES.has(code) || this.damages.namedBy(code, message) !== null) return;
     if (code === 'unexpected' && INJECTED_MESSAGE.test(message)) return;
     this.fail(error instanceof Violation ? error : new Violation('error', `a task failed with ${describe(error)}`));
   }
@@ -340,10 +298,10 @@ export class Cluster {
   private onFatal(machine: SimulatedMachine, { code, message }: FatalTask): void {
     const { trace, faults, random, time, figures } = this.world;
     trace.note(`${machine.name} gives up: ${code}: ${message}`);
-    const named = this.damageNamedBy(code, message);
+    const named = this.damages.namedBy(code, message);
     if (named !== null) {
       faults.count(`${named.what}-refused`);
-      this.mend(named);
+      this.damages.mend(named);
     } else if (code !== 'poisoned') {
       this.fail(new Violation('error', `${machine.name} gave up: ${code}: ${message}`));
     }

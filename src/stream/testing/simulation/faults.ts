@@ -75,7 +75,11 @@ export interface Fate<F> {
   readonly process: { readonly fault: ProcessFault; readonly moment: Moment } | null;
 }
 
-const RARE_STEPS: readonly Step[] = [
+/** Steps that come seldom, or whose trouble needs something else to go wrong as well: aimed at more often. */
+const AIMED_AT_MORE: readonly Step[] = [
+  'store-read',
+  'store-write',
+  'store-write',
   'end-epoch-with-pointer',
   'truncate',
   'snapshot-take',
@@ -89,6 +93,8 @@ export class FaultPlan {
   readonly counts = new Map<string, number>();
   /** False once everything is to come to rest. */
   active = true;
+  /** Until then the log asks everybody to try again: its leaders and coordinators are on the move. */
+  logMovesUntilMs = 0;
   private readonly strikes: Strike[] = [];
   private readonly requestFaultRate: number;
   private readonly diskFaultRate: number;
@@ -141,10 +147,10 @@ export class FaultPlan {
 
 function aimed(random: SeededRandom): Strike {
   const step: Step = random.chance(0.3)
-    ? random.pick(RARE_STEPS)
+    ? random.pick(AIMED_AT_MORE)
     : random.pick<Step>(random.chance(0.6) ? REMOTE_STEPS : LOCAL_STEPS);
   const own = REMOTE_STEPS.some((remote) => remote === step) ? REQUEST_FAULTS : DISK_FAULTS;
-  const fault = random.chance(0.6) ? random.pick(PROCESS_FAULTS) : random.pick<RequestFault | DiskFault>(own);
+  const fault = random.chance(0.5) ? random.pick(PROCESS_FAULTS) : random.pick<RequestFault | DiskFault>(own);
   const often = step === 'produce' || step === 'end-epoch' || step.endsWith('-read') || step === 'store-write';
   return { step, countdown: often ? random.int(1, 60) : random.int(1, 6), fault, moment: random.pick(MOMENTS) };
 }

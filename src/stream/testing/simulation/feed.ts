@@ -13,6 +13,7 @@ import type { SimulatedTime } from './simulated-time.js';
 
 /** Longest that an upstream producer leaves a transaction open. */
 const FOREIGN_TRANSACTION_MS = 1_500;
+const LEAP_MS = 5_000;
 
 export class Feed {
   /** What has not been written yet. */
@@ -20,6 +21,7 @@ export class Feed {
   private readonly transactions: LogTransaction[] = [];
   private written = 0;
   private tableVersion = 0;
+  private aheadMs = 0;
 
   constructor(
     private readonly plan: SchedulePlan,
@@ -40,6 +42,12 @@ export class Feed {
         left -= count;
         this.later(this.random.next() * feedMs, () => this.writeSome(partition, count));
       }
+    }
+    // Event time leaps: the timers of all keys come due at once.
+    for (let i = 0; i < this.plan.leaps; i++) {
+      this.later(this.random.next() * feedMs, () => {
+        this.aheadMs += LEAP_MS;
+      });
     }
     for (let i = 0; i < tableUpdates; i++) this.later(this.random.next() * feedMs, () => this.updateTable());
   }
@@ -97,7 +105,7 @@ export class Feed {
     const number = this.written++;
     const key = `card-${partition}-${this.keyOf(number)}`;
     if (random.chance(0.03)) return { key: Buffer.from(key), value: Buffer.from(`bad-${number}`) };
-    let at = START_MS + this.time.nowMs - random.skewed(0, 1_200);
+    let at = START_MS + this.time.nowMs + this.aheadMs - random.skewed(0, 1_200);
     if (random.chance(0.01)) at += 3_600_000;
     if (random.chance(0.02)) at -= 20_000;
     const payment = { key, value: random.int(0, 9), at: Math.floor(at) };

@@ -15,6 +15,8 @@ export interface SchedulePlan {
   readonly spread: 'even' | 'skewed' | 'in-turn';
   readonly feedMs: number;
   readonly tableUpdates: number;
+  /** Times that event time leaps ahead. */
+  readonly leaps: number;
   readonly outOfOrdernessMs: number;
   readonly networkMs: number;
   readonly diskMs: number;
@@ -23,6 +25,8 @@ export interface SchedulePlan {
   readonly maxRecordBytes: number;
   /** Share of lookups that hang. */
   readonly hangingLookups: number;
+  /** Share of batches whose decoding has to wait, and whose scoring takes time. */
+  readonly slowSteps: number;
   /** Things that befall whole machines, on average, while records come. */
   readonly mishaps: number;
   /** Time with mishaps after the last record. */
@@ -44,6 +48,7 @@ export function drawPlan(random: SeededRandom): SchedulePlan {
     spread: random.pick(['even', 'skewed', 'in-turn']),
     feedMs: random.pick([300, 2_000, 8_000]),
     tableUpdates: random.pick([0, 3, 12]),
+    leaps: random.pick([0, 0, 2, 6]),
     outOfOrdernessMs: random.pick([0, 500, 1_500]),
     networkMs: random.pick([1, 5, 30]),
     diskMs: random.pick([0.5, 3, 25]),
@@ -51,6 +56,7 @@ export function drawPlan(random: SeededRandom): SchedulePlan {
     transactionMs: random.pick([2_000, 6_000]),
     maxRecordBytes: random.pick([120, 400, 4_000]),
     hangingLookups: random.pick([0, 0, 0.1, 0.5]),
+    slowSteps: random.pick([0, 0, 0.1, 0.5]),
     mishaps: random.pick([0, 1, 3, 8]),
     aftermathMs: idles ? 2.2 * IDLE_TIMEOUT_MS : random.pick([0, 2_000, 12_000]),
     options: {

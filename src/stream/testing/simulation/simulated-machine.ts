@@ -3,6 +3,7 @@
  * Neighbours: `cluster.ts` says which partitions it is told to own, and what befalls it.
  */
 import type { LogBackend } from '../../ports.js';
+import type { TaskStatus } from '../../runtime/status.js';
 import { Task, type TaskEnd } from '../../runtime/task.js';
 import { type FatalTask, TaskHost } from '../../runtime/task-host.js';
 import type { FaultPlan, ProcessFault } from './faults.js';
@@ -11,7 +12,7 @@ import type { SchedulePlan } from './schedule-plan.js';
 import type { SimulatedDisks, SimulatedSnapshots } from './simulated-disk.js';
 import { SimulatedEpochLog } from './simulated-epoch-log.js';
 import type { SimulatedLog } from './simulated-log.js';
-import { simulatedPipeline, TOPICS } from './simulated-pipeline.js';
+import { type Outside, simulatedPipeline, TOPICS } from './simulated-pipeline.js';
 import { type ProcessSurroundings, SimulatedProcess } from './simulated-process.js';
 import { SimulatedReader } from './simulated-reader.js';
 
@@ -39,6 +40,7 @@ export class SimulatedMachine {
   private process: SimulatedProcess;
   private host: TaskHost | null = null;
   private lives = 0;
+  private lastStatuses: readonly TaskStatus[] = [];
 
   constructor(
     readonly name: string,
@@ -86,6 +88,7 @@ export class SimulatedMachine {
   async stop(): Promise<void> {
     const { host } = this;
     await host?.stop();
+    this.lastStatuses = host?.statuses() ?? [];
     this.kill();
   }
 
@@ -95,10 +98,14 @@ export class SimulatedMachine {
     return statuses.length === this.told.size && statuses.every(({ state }) => state === 'running');
   }
 
-  /** The partitions whose tasks here have come as far as `lastEpoch` says. */
-  upTo(lastEpoch: (partition: number) => number): readonly number[] {
-    const statuses = this.host?.statuses() ?? [];
-    return statuses.filter(({ partition, epoch }) => epoch === lastEpoch(partition)).map(({ partition }) => partition);
+  /**
+   * After {@link stop}: partitions whose task ended cleanly at the epoch that `lastEpoch` says. What they left in the
+   * store is the live state; one that was fenced, and did not know it yet, left something older.
+   */
+  liveAtTheEnd(lastEpoch: (partition: number) => number): readonly number[] {
+    return this.lastStatuses
+      .filter(({ partition, state, epoch }) => state === 'stopped' && epoch === lastEpoch(partition))
+      .map(({ partition }) => partition);
   }
 
   private newProcess(): SimulatedProcess {
@@ -113,7 +120,7 @@ export class SimulatedMachine {
     const task = new Task({
       partition,
       worker: 0,
-      definition: simulatedPipeline(world.plan.outOfOrdernessMs, () => this.lookup(process)),
+      definition: simulatedPipeline(world.plan.outOfOrdernessMs, this.outside(process)),
       backend: this.backend(process),
       openStore: world.disks.openStore(process, this.root),
       snapshots: world.snapshots.over(process),
@@ -136,14 +143,24 @@ export class SimulatedMachine {
     return { taskId: task.taskId, run, stop: () => task.stop(), status: () => task.status() };
   }
 
-  /** An outside service: it answers, or it hangs. */
-  private lookup(process: SimulatedProcess): Promise<boolean> {
+  private outside(process: SimulatedProcess): Outside {
     const { random, plan, faults } = this.world;
-    const hangs = faults.active && random.chance(plan.hangingLookups);
-    if (hangs) faults.count('lookup-hangs');
-    return new Promise((resolve) => {
-      if (!hangs) process.after(random.skewed(0, 10), () => resolve(true));
-    });
+    const passing = (longestMs: number) =>
+      new Promise<void>((resolve) => {
+        process.after(random.skewed(0, longestMs), resolve);
+      });
+    return {
+      lookup: async () => {
+        if (!faults.active || !random.chance(plan.hangingLookups)) {
+          await passing(10);
+          return true;
+        }
+        faults.count('lookup-hangs');
+        return new Promise(() => {});
+      },
+      ready: () => (random.chance(plan.slowSteps) ? passing(300) : null),
+      score: () => (random.chance(plan.slowSteps) ? passing(40) : undefined),
+    };
   }
 
   private backend(process: SimulatedProcess): LogBackend {

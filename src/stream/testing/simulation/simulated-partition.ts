@@ -136,11 +136,16 @@ export class SimulatedPartition {
     this.wake();
   }
 
-  /** Removes all but the newest record of each key, as a compacted topic's cleaner does in its own time. */
-  compact(): number {
+  /**
+   * Removes all but the newest record of each key, as a compacted topic's cleaner does in its own time. It leaves alone
+   * what is younger than `youngestMs`: a reader that lags less never finds a key's update gone and the next not yet read.
+   */
+  compact(youngestMs: number): number {
     const newest = new Set<string>();
     let removed = 0;
-    for (let offset = this.stableEnd - 1; offset >= this.start; offset--) {
+    let end = this.stableEnd;
+    while (end > 0 && (this.entries[end - 1].record?.timestampMs ?? Infinity) > youngestMs) end--;
+    for (let offset = end - 1; offset >= this.start; offset--) {
       const entry = this.entries[offset];
       const key = entry.record?.key?.toString('latin1');
       if (key === undefined || entry.compacted || !this.isCommitted(entry)) continue;

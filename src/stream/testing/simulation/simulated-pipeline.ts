@@ -89,10 +89,17 @@ export class RiskTable {
 
 export const merchantOf = (value: number) => `m-${value % 4}`;
 
-/** Asks a service outside; may never settle. True: it answered. */
-export type Lookup = () => Promise<boolean>;
+/** What lies outside of the pipeline and takes its time. */
+export interface Outside {
+  /** Asks a service; may never settle. True: it answered. */
+  lookup(): Promise<boolean>;
+  /** What decoding needs (a schema, elsewhere), or null where it is at hand. */
+  ready(): Promise<void> | null;
+  /** Scores a batch. */
+  score(): Promise<void> | undefined;
+}
 
-export function simulatedPipeline(outOfOrdernessMs: number, lookup: Lookup): SimulatedDefinition {
+export function simulatedPipeline(outOfOrdernessMs: number, outside: Outside): SimulatedDefinition {
   // A definition serves one process; its table is made anew with every opening.
   let table = new RiskTable();
   return {
@@ -103,6 +110,7 @@ export function simulatedPipeline(outOfOrdernessMs: number, lookup: Lookup): Sim
       id: 'payments',
       topic: TOPICS.source,
       makeBatch: (capacity) => new SimulatedBatch(capacity),
+      prepare: () => outside.ready(),
       decode(batch, records, rejects) {
         for (let i = 0; i < records.count; i++) {
           const text = records.value(i)?.toString() ?? '';
@@ -125,7 +133,7 @@ export function simulatedPipeline(outOfOrdernessMs: number, lookup: Lookup): Sim
         },
       },
     ],
-    enrich: [{ kind: 'enrich', id: 'lookup', open: ({ clock }) => openLookup(clock, lookup) }],
+    enrich: [{ kind: 'enrich', id: 'lookup', open: ({ clock }) => openLookup(clock, outside.lookup) }],
     layout,
     keyed: [
       {
@@ -171,7 +179,10 @@ export function simulatedPipeline(outOfOrdernessMs: number, lookup: Lookup): Sim
         }),
       },
     ],
-    batchSteps: [{ kind: 'batch', id: 'emit', open: () => ({ apply: (batch, out) => emitRows(batch, out, table) }) }],
+    batchSteps: [
+      { kind: 'batch', id: 'score', open: () => ({ apply: () => outside.score() }) },
+      { kind: 'batch', id: 'emit', open: () => ({ apply: (batch, out) => emitRows(batch, out, table) }) },
+    ],
     deadLetters: { topic: TOPICS.dead, limits: { burst: 1_000, share: 1, shareWindow: 1_000 } },
   };
 }
@@ -200,7 +211,7 @@ function broadcastOf(table: RiskTable): BroadcastState {
 }
 
 /** One lookup a batch; what it does not answer within the budget stays without. */
-function openLookup(clock: Clock, lookup: Lookup): OpenEnrichStep<SimulatedBatch> {
+function openLookup(clock: Clock, lookup: Outside['lookup']): OpenEnrichStep<SimulatedBatch> {
   return {
     prepare(batch) {
       if (batch.count === 0) return null;

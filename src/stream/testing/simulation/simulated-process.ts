@@ -43,6 +43,8 @@ export class SimulatedProcess {
   private readonly overdue: (() => void)[] = [];
   private wallClockOffMs = 0;
   private diskFullUntilMs = 0;
+  private writesStallUntilMs = 0;
+  private readsFailUntilMs = 0;
 
   constructor(
     readonly name: string,
@@ -93,6 +95,16 @@ export class SimulatedProcess {
     this.diskFullUntilMs = this.around.time.nowMs + forMs;
   }
 
+  /** Writes to the store that begin within `forMs` take seconds. */
+  stallWrites(forMs: number): void {
+    this.writesStallUntilMs = this.around.time.nowMs + forMs;
+  }
+
+  /** Some reads from the store that begin within `forMs` fail. */
+  failReads(forMs: number): void {
+    this.readsFailUntilMs = this.around.time.nowMs + forMs;
+  }
+
   /** Runs `run` in this process after `delayMs`, if it lives then; when it goes on, if it is paused. */
   after(delayMs: number, run: () => void): () => void {
     return this.around.time.schedule(delayMs, () => this.deliver(run));
@@ -127,7 +139,8 @@ export class SimulatedProcess {
       const arrive = () => {
         let result: T;
         try {
-          if (fault === 'retriable-error') throw new RetriableError(`${step}: not here, not now`);
+          if (fault === 'retriable-error' || time.nowMs < faults.logMovesUntilMs)
+            throw new RetriableError(`${step}: not here, not now`);
           if (fault === 'fatal-error') throw new StreamError('log-refused', `${step} was refused for good`);
           result = act();
         } catch (error) {
@@ -149,6 +162,7 @@ export class SimulatedProcess {
       if (!this.alive) return;
       const { random, faults, trace, diskMs, time } = this.around;
       const { fault, process } = faults.ofWork(step);
+      const readFails = time.nowMs < this.readsFailUntilMs;
       trace.note(`${this.name} ${step}${options.what ?? ''}${fault === null ? '' : ` (${fault})`}`);
       if (process !== null && this.strikeAt('before', process, step) && !this.alive) return;
       const done = (end: () => void) => {
@@ -158,8 +172,9 @@ export class SimulatedProcess {
           this.strikeSoon(process, step);
         });
       };
-      this.after(this.workMs(fault), () => {
-        if (fault === 'io-error') return done(() => reject(new Error(`${step}: the disk gave an error`)));
+      this.after(this.workMs(step, fault), () => {
+        const isBadBlock = step === 'store-read' && readFails && random.chance(0.3);
+        if (fault === 'io-error' || isBadBlock) return done(() => reject(new Error(`${step}: the disk gave an error`)));
         if (options.needsSpace && time.nowMs < this.diskFullUntilMs) {
           faults.count('disk-full-refusal');
           return done(() => reject(new Error(`${step}: no space left on device`)));
@@ -174,9 +189,10 @@ export class SimulatedProcess {
     });
   }
 
-  private workMs(fault: DiskFault | null): number {
-    const { random, diskMs } = this.around;
-    return random.skewed(0, diskMs) + (fault === 'slow' ? random.skewed(50, 4_000) : 0);
+  private workMs(step: LocalStep, fault: DiskFault | null): number {
+    const { random, diskMs, time } = this.around;
+    const stalls = step === 'store-write' && time.nowMs < this.writesStallUntilMs;
+    return random.skewed(0, diskMs) + (fault === 'slow' || stalls ? random.skewed(50, 5_000) : 0);
   }
 
   private deliver(run: () => void): void {
