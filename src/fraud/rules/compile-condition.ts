@@ -8,18 +8,11 @@
  */
 import type { ASTNode } from '@marcbachmann/cel-js';
 import { ARITHMETIC, type Arithmetic, type Calculation } from './calculation.js';
-import {
-  COMPARISONS,
-  type Comparison,
-  type Condition,
-  type Select,
-  type SourceText,
-  selectBy,
-  TEXT_TESTS,
-} from './condition.js';
+import { COMPARISONS, type Comparison, type Condition, type Select, type SourceText, selectBy } from './condition.js';
 import { parseCel, typeOf } from './language.js';
 import { RowTest } from './row-test.js';
 import type { RuleTrigger } from './rule.js';
+import { TEXT_TESTS } from './text-loops.js';
 import { childrenOf, partsOf, variableName } from './tree.js';
 import type { Variable, Variables } from './variables.js';
 

@@ -13,8 +13,8 @@ import type { NumberColumn } from '../../stream/state/layout.js';
 import type { PaymentBatch } from '../payments/payment-batch.js';
 import { type Calculation, calculate, calculateAt } from './calculation.js';
 import type { ValueSource } from './language.js';
-import { type Refine, refineText, textHolds } from './text-loops.js';
-import type { CodedText, ColumnPlace, TextBytes, Variable } from './variables.js';
+import { type Refine, refineText, type Text, textHolds } from './text-loops.js';
+import type { ColumnPlace, Variable } from './variables.js';
 
 export const COMPARISONS = ['>=', '>', '<=', '<', '==', '!='] as const;
 export type Comparison = (typeof COMPARISONS)[number];
@@ -33,17 +33,6 @@ export interface Flag {
   readonly kind: 'flag';
   readonly variable: Variable;
   readonly place: ColumnPlace;
-}
-
-export const TEXT_TESTS = ['startsWith', 'endsWith', 'contains'] as const;
-
-/** A text of the payment that is one of some, or that begins with, ends with or contains one. "" where it is absent. */
-export interface Text {
-  readonly kind: 'text';
-  readonly variable: Variable;
-  readonly place: CodedText | TextBytes;
-  readonly test: 'among' | (typeof TEXT_TESTS)[number];
-  readonly values: readonly string[];
 }
 
 /** Numbers worked out of columns and compared. */

@@ -6,8 +6,9 @@
 import type { PatternFinding } from '../alerts/alert.js';
 import { formatMoney } from '../alerts/money.js';
 import { type Bound, boundsInWords, writeDuration } from './bounds-in-words.js';
-import { type Comparison, type Condition, compare, holdsAt, type SourceText, type Text } from './condition.js';
+import { type Comparison, type Condition, compare, holdsAt, type SourceText } from './condition.js';
 import type { ValueSource } from './language.js';
+import type { Text } from './text-loops.js';
 import type { Variable } from './variables.js';
 
 /** What the words are about. */

@@ -8,8 +8,18 @@
 import { hash53 } from '../../stream/state/key-index.js';
 import type { PaymentBatch } from '../payments/payment-batch.js';
 import { sameBytes } from '../payments/plain-payment.js';
-import type { Text } from './condition.js';
-import type { CodedText, TextBytes } from './variables.js';
+import type { CodedText, TextBytes, Variable } from './variables.js';
+
+export const TEXT_TESTS = ['startsWith', 'endsWith', 'contains'] as const;
+
+/** A text of the payment that is one of some, or that begins with, ends with or contains one. "" where it is absent. */
+export interface Text {
+  readonly kind: 'text';
+  readonly variable: Variable;
+  readonly place: CodedText | TextBytes;
+  readonly test: 'among' | (typeof TEXT_TESTS)[number];
+  readonly values: readonly string[];
+}
 
 /**
  * Decides the rows at which `selected` is `open` (1 narrows a selection, 0 widens it) by writing 1 or 0 there; the
