@@ -55,12 +55,24 @@ export async function prepareTopics(
 }
 
 /**
- * For `--fresh` on Kafka: removes what the pipeline itself writes, and the rules, whose versions begin anew with the
- * rule book. The payments stay, and the labels, which are people's work.
+ * For `--fresh` on Kafka: what this process's roles begin anew. A detector's are its outputs and its state; where the API's
+ * database is the embedded one, which is emptied as well, so are the topics that it fills. Payments stay, and labels,
+ * which are people's work; so do the rules, the risk table and the relay's position of a Postgres that is kept.
  */
-export async function forgetTopics(admin: TopicAdmin, { topics }: Configuration): Promise<void> {
-  const own = [topics.alerts, topics.deadLetters, topics.stateLog, topics.rules, topics.rollouts, topics.outboxLog];
+export function topicsToForget({ topics, roles, postgres }: Configuration): readonly string[] {
+  const detectors = [topics.alerts, topics.deadLetters, topics.stateLog, topics.rollouts];
+  const databases = [topics.rules, topics.riskTable, topics.outboxLog];
+  return [
+    ...(roles.includes('detector') ? detectors : []),
+    ...(roles.includes('api') && postgres.url === undefined ? databases : []),
+  ];
+}
+
+/** Deletes {@link topicsToForget}. */
+export async function forgetTopics(admin: TopicAdmin, configuration: Configuration): Promise<void> {
   const existing: string[] = [];
-  for (const topic of own) if ((await admin.partitionCount(topic)) !== null) existing.push(topic);
+  for (const topic of topicsToForget(configuration)) {
+    if ((await admin.partitionCount(topic)) !== null) existing.push(topic);
+  }
   if (existing.length > 0) await admin.delete(existing);
 }
