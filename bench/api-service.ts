@@ -19,6 +19,7 @@ const database = await openDatabase({ url });
 const { dataSource } = database;
 const analyst: Actor = {
   id: 'analyst-7',
+  principal: 'analyst-7',
   name: 'analyst-7',
   kind: 'user',
   roles: ['analyst'],

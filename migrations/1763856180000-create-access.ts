@@ -14,6 +14,7 @@ export class CreateAccess1763856180000 implements MigrationInterface {
         roles        text[] NOT NULL,
         scopes       text[],
         created_by   text NOT NULL,
+        principal    text NOT NULL,
         created_at   timestamptz(3) NOT NULL,
         expires_at   timestamptz(3),
         revoked_at   timestamptz(3),

@@ -1,7 +1,7 @@
 /**
  * Owns putting the API under fire: starts the built service on a directory and a port of its own, with the demo, lets
  * schemathesis ask it everything that the OpenAPI document allows and much that it does not, and ends as that ends.
- * Run: `npm run -s build && node scripts/checks/fuzz-api.ts [--seed N] [--examples N] [--role ROLE]`.
+ * Run: `npm run -s fuzz -- [--seed N] [--examples N] [--role ROLE]`.
  * Not part of `npm test`: schemathesis (`pip install schemathesis`) is found on PATH, or where SCHEMATHESIS says.
  *
  * Left out: `/v1/alerts/stream`, which never ends an answer (test/integration/alerts-stream.test.ts asks it).
@@ -125,7 +125,7 @@ async function firstAlerts(url: string, service: ChildProcess): Promise<string[]
 async function credentials(url: string, role: string): Promise<string> {
   if (role === 'admin') return ADMIN_KEY;
   const made = await ask(`${url}/v1/api-keys`, { method: 'POST', body: JSON.stringify({ name: role, roles: [role] }) });
-  return String(made.text);
+  return String(made.key);
 }
 
 function fuzz(url: string, key: string, directory: string): Promise<number> {

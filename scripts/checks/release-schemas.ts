@@ -1,6 +1,6 @@
 /**
  * Owns releasing the schemas: copies them to `schemas/released/<version>`, from where they are never changed again.
- * Run: `node scripts/checks/release-schemas.ts [VERSION]`; the version of package.json where none is given.
+ * Run: `npm run -s schemas:release [VERSION]`; the version of package.json where none is given.
  * Neighbour: `schema-compatibility.ts`, which must find nothing breaking.
  */
 import { copyFileSync, existsSync, mkdirSync, readFileSync } from 'node:fs';

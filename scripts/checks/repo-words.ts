@@ -1,6 +1,6 @@
 /**
  * Owns the check of names, words and sizes over every file of the repository: no machine's paths, no registry's host, no
- * empty-sounding names, no file over 600 lines, no test left focused. Run: `node scripts/checks/repo-words.ts`.
+ * empty-sounding names, no file over 600 lines, no test left focused. Run: `npm run -s words`.
  * Forbidden words are put together from parts here, so that this file may be checked as well.
  */
 import { execFileSync } from 'node:child_process';

@@ -1,6 +1,6 @@
 /**
  * Owns the check that what others read from our topics never breaks them: the schemas as they are against the ones that
- * were released. Run: `node scripts/checks/schema-compatibility.ts`. Neighbours: `schema-compatibility-{json,avro}.ts`
+ * were released. Run: `npm run -s schemas:check`. Neighbours: `schema-compatibility-{json,avro}.ts`
  * compare, `release-schemas.ts` releases, docs/ALERT-CONTRACT.md explains the rules. Tests hold `schemas/*` equal to
  * what the code makes, so the files are all that has to be looked at.
  */
@@ -126,7 +126,7 @@ function readJson(path: string): JsonSchema | null {
 
 /** The lines that the check prints. */
 export function describe({ against, changes }: CompatibilityResult): readonly string[] {
-  if (against === null) return ['no schemas have been released yet: node scripts/checks/release-schemas.ts'];
+  if (against === null) return ['no schemas have been released yet: npm run schemas:release'];
   const line = ({ file, path, what }: FileChange) => `schemas/${file} ${path === '' ? '(whole)' : path}: ${what}`;
   const broken = changes.filter(({ kind }) => kind === 'breaking');
   const minor = changes.filter(({ kind }) => kind === 'minor');

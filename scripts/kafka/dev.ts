@@ -1,6 +1,6 @@
 /**
- * `npm run kafka`: a broker on 127.0.0.1:9092 (KAFKA_PORT chooses another port) with its data in .kafka/data, and the
- * topics that the detector uses. Ctrl-C stops it; what it holds is there again at the next start.
+ * `npm run kafka`: a broker on 127.0.0.1:9092 (KAFKA_PORT chooses another port) with its data in .kafka/data, and
+ * the topics of `dev-topics.ts`. Ctrl-C stops it; what it holds is there again at the next start.
  */
 import { join } from 'node:path';
 import kafkajs from 'kafkajs';
@@ -8,27 +8,9 @@ import kafkajs from 'kafkajs';
 // Node runs this file as it is and wants the real extension, which the type checker would refuse in a plain import.
 const { startBroker } = (await import(new URL('./broker.ts', import.meta.url).href)) as typeof import('./broker.js');
 
-interface DevTopic {
-  readonly topic: string;
-  readonly numPartitions: number;
-  readonly configEntries: { readonly name: string; readonly value: string }[];
-}
-
-const kept = [{ name: 'retention.ms', value: '-1' }];
-/** As the service makes them: 90 days, and records of up to 2 MiB. */
-const outputs = [
-  { name: 'retention.ms', value: String(90 * 86_400_000) },
-  { name: 'max.message.bytes', value: String(2 * 1_048_576) },
-];
-const compacted = [{ name: 'cleanup.policy', value: 'compact' }];
-const topics: DevTopic[] = [
-  { topic: 'payments.raw', numPartitions: 4, configEntries: [] },
-  { topic: 'fraud.alerts', numPartitions: 4, configEntries: outputs },
-  { topic: 'payments.dead-letters', numPartitions: 4, configEntries: outputs },
-  // State logs are truncated by their tasks, never by time.
-  { topic: 'fraud.state', numPartitions: 4, configEntries: kept },
-  { topic: 'fraud.risk-table', numPartitions: 1, configEntries: compacted },
-];
+const { DEV_TOPICS: topics } = (await import(
+  new URL('./dev-topics.ts', import.meta.url).href
+)) as typeof import('./dev-topics.js');
 
 const port = Number(process.env.KAFKA_PORT ?? 9092);
 const directory = join('.kafka', 'data');

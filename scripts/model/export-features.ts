@@ -1,7 +1,7 @@
 /**
  * Owns the training export: labelled payments through the detector's own steps, into a matrix that `train.py` reads.
  *
- *   node export-features.js PAYMENTS.csv[.gz] DIRECTORY [--max-cards N]
+ *   npm run -s model:features -- PAYMENTS.csv[.gz] DIRECTORY [--max-cards N]
  *
  * Writes, row by row in the file's order, all little-endian: features.f32 (rows × features), labels.u8, days.i32 (days
  * since 1970, UTC), cards.i32 (the card's number in order of appearance), ids.f64 (payment ids); and export.json, which

@@ -2,7 +2,7 @@
  * Owns the measurement of the keyed steps: ns a payment of each, over payments held in memory, one warm-up pass, best
  * of three. Cards are drawn uniformly, each pays about every ten minutes: windows are well filled, few findings.
  *
- *   node measure-steps.js
+ *   npm run -s measure:steps
  */
 import { CARD_STEPS, CardReplay, type CardStep } from './card-replay.js';
 

@@ -3,7 +3,7 @@
  * roles on a real broker, payments at a steady rate, kill -9 again and again; the Python example reads all along, kcat
  * and (where there is Java) the Java example read afterwards. All must have seen the same alerts, each once and valid.
  *
- *   node dist/scripts/prove/alert-consumers.js [--kills N] [--rate N] [--seconds N] [--seed S] [--python PROGRAM]
+ *   npm run -s prove:consumers -- [--kills N] [--rate N] [--seconds N] [--seed S] [--python PROGRAM]
  *
  * Needs kcat, and Python with confluent-kafka and jsonschema. Exit code 0: all of it held.
  * Neighbours: `setting-up.ts` for broker and topics, `service.ts` for the process, `examples/consume-alerts`.

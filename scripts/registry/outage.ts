@@ -1,5 +1,5 @@
 /**
- * `node dist/scripts/registry/outage.js [--seconds 100] [--rate 2000] [--outage 60] [--json]`: a schema registry that
+ * `npm run -s prove:registry -- [--seconds 100] [--rate 2000] [--outage 60] [--json]`: a schema registry that
  * hangs in mid-stream. Python writes Avro in two schema versions at a steady rate, and in a third one that the pipeline
  * has not met when the registry stops answering. Shown: what was known goes on, what was not waits, nothing is lost, and
  * the alerts are those of an undisturbed run over the same topic.

@@ -3,7 +3,7 @@
  * (decoding it and computing its features), all in one run on one thread. Of each number of rules four in five compare
  * columns, one in five reads a text field of the payment as well. Best of several rounds over batches held in memory.
  *
- *   node measure-rules.js
+ *   npm run -s measure:rules
  */
 import { FEATURE_COUNT } from '../../src/fraud/features/feature-list.js';
 import { jsonPayments } from '../../src/fraud/payments/decode-json.js';

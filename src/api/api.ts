@@ -22,6 +22,8 @@ import { BODY_LIMIT_BYTES, obeyBodyLimits } from './body-limit.js';
 import { makeAsyncApiDocument } from './docs/asyncapi.js';
 import { serveDocs, serveEventDocs } from './docs/docs-page.js';
 import { makeOpenApiDocument } from './docs/openapi.js';
+import { takeEmptyBodies } from './empty-bodies.js';
+import { FailureLog } from './failure-log.js';
 import { ProblemFilter, sendProblem, toProblem } from './http-errors.js';
 import { HealthController } from './operations/health.controller.js';
 import { METRIC_REGISTRY, METRIC_SET, MetricsController } from './operations/metrics.controller.js';
@@ -56,7 +58,8 @@ export async function createApi(parts: ApiParts): Promise<Api> {
   const { registry, metrics } = makeMetrics();
   const alerts = alertRoutes(parts);
   const rules = ruleRoutes(parts);
-  const adapter = new FastifyAdapter(serverOptions(parts));
+  const failures = new FailureLog(parts.onUnexpected, parts.clock);
+  const adapter = new FastifyAdapter(serverOptions(parts, failures));
   const module = {
     module: ApiModule,
     controllers: [
@@ -81,11 +84,12 @@ export async function createApi(parts: ApiParts): Promise<Api> {
   const app = await NestFactory.create<NestFastifyApplication>(module, adapter, { logger: false, abortOnError: false });
   app.useGlobalPipes(validationPipe());
   app.useGlobalGuards(new AccessGuard(parts));
-  app.useGlobalFilters(new ProblemFilter(parts.onUnexpected));
+  app.useGlobalFilters(new ProblemFilter(failures));
   const fastify = adapter.getInstance() as unknown as FastifyInstance;
   addSecurityHeaders(fastify);
   addRequestMetrics(fastify, metrics);
   obeyBodyLimits(fastify);
+  takeEmptyBodies(fastify);
   takeUploads(fastify);
   const routes = await openDoor(fastify, parts);
   refuseOtherMethods(fastify, routes);
@@ -100,7 +104,7 @@ export async function createApi(parts: ApiParts): Promise<Api> {
   return { app, routes, listen: (host, port) => listen(app, host, port), close };
 }
 
-function serverOptions(parts: ApiParts): FastifyServerOptions {
+function serverOptions(parts: ApiParts, failures: FailureLog): FastifyServerOptions {
   return {
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
@@ -114,7 +118,7 @@ function serverOptions(parts: ApiParts): FastifyServerOptions {
     genReqId: () => randomUUID(),
     frameworkErrors: (error, request, reply) => {
       setSecurityHeaders(reply, request.url);
-      sendProblem(reply, toProblem(error, request, parts.onUnexpected));
+      sendProblem(reply, toProblem(error, request, failures));
     },
   };
 }

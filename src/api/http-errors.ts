@@ -11,7 +11,7 @@ import { RuleInvalidError } from '../fraud/rules/rule-problems.js';
 import { StreamError } from '../stream/errors.js';
 import { ruleProblemSchema, viewRuleProblem } from './admin/rules-problem-view.js';
 import { MethodNotAllowedError } from './allowed-methods.js';
-import type { ApiParts } from './parts.js';
+import type { FailureLog } from './failure-log.js';
 
 export const PROBLEM_TYPE = 'application/problem+json';
 
@@ -56,7 +56,10 @@ export class NotReadyError extends StreamError {
   }
 }
 
-const RESPONSES: Readonly<Record<string, { readonly status: number; readonly title: string }>> = {
+/** `isOurFault`: no caller can bring it about, and the log is to have the cause. */
+const RESPONSES: Readonly<
+  Record<string, { readonly status: number; readonly title: string; readonly isOurFault?: true }>
+> = {
   'request-invalid': { status: 400, title: 'Wrong parameters' },
   'method-not-allowed': { status: 405, title: 'Method not allowed' },
   'cursor-invalid': { status: 400, title: 'Wrong cursor' },
@@ -72,7 +75,7 @@ const RESPONSES: Readonly<Record<string, { readonly status: number; readonly tit
   'user-exists': { status: 409, title: 'The name is taken' },
   'own-access': { status: 409, title: 'You would lock yourself out' },
   'api-key-not-found': { status: 404, title: 'No such API key' },
-  'issuer-unavailable': { status: 503, title: 'The identity provider does not answer' },
+  'issuer-unavailable': { status: 503, title: 'The identity provider does not answer', isOurFault: true },
   'alert-not-found': { status: 404, title: 'No such alert' },
   'alert-closed': { status: 409, title: 'The alert is closed' },
   'alert-not-closed': { status: 409, title: 'The alert is not closed' },
@@ -87,18 +90,19 @@ const RESPONSES: Readonly<Record<string, { readonly status: number; readonly tit
   'rule-set-not-found': { status: 404, title: 'No such rule set' },
   'rule-exists': { status: 409, title: 'The id is taken' },
   'rule-invalid': { status: 422, title: 'The rule has problems' },
+  'rule-has-run': { status: 409, title: 'The rule has run' },
   'rule-not-running': { status: 409, title: 'The rule does not run' },
   'rule-set-full': { status: 409, title: 'Too many rules run' },
   'rule-set-too-large': { status: 409, title: 'The rule set is too large' },
   'rule-book-full': { status: 409, title: 'Too many rules' },
-  'rule-book-empty': { status: 503, title: 'No rule set yet' },
-  'model-unavailable': { status: 503, title: 'The model cannot be used' },
+  'rule-book-empty': { status: 503, title: 'No rule set yet', isOurFault: true },
+  'model-unavailable': { status: 503, title: 'The model cannot be used', isOurFault: true },
   'trial-busy': { status: 503, title: 'Too many trials' },
   'four-eyes': { status: 403, title: 'Somebody else must approve' },
   'risk-row-not-found': { status: 404, title: 'No such row' },
   'risk-table-full': { status: 409, title: 'The risk table is full' },
   'upload-refused': { status: 422, title: 'The upload has faults' },
-  'database-unavailable': { status: 503, title: 'The database does not answer' },
+  'database-unavailable': { status: 503, title: 'The database does not answer', isOurFault: true },
   'not-ready': { status: 503, title: 'Not ready' },
 };
 
@@ -117,9 +121,10 @@ function describe(error: unknown): Omit<Problem, 'type' | 'instance'> | null {
     const { code, message: detail } = error;
     const response = RESPONSES[code];
     if (response === undefined) return null;
+    const { status, title } = response;
     const wait =
       'retryAfterS' in error && typeof error.retryAfterS === 'number' ? { retryAfterS: error.retryAfterS } : {};
-    const problem = { ...response, code, detail, ...wait };
+    const problem = { status, title, code, detail, ...wait };
     if (error instanceof RequestInvalidError) return { ...problem, parameters: [...error.parameters] };
     if (error instanceof RuleInvalidError) return { ...problem, problems: error.problems.map(viewRuleProblem) };
     if (error instanceof UploadRefusedError) {
@@ -151,18 +156,18 @@ export function problemOf(status: number, detail: string, requestId: string): Pr
 const typeOf = (code: string) => `urn:fraud-detection:problem:${code}`;
 const instanceOf = (requestId: string) => `urn:fraud-detection:request:${requestId}`;
 
-/** The answer to a failed request. Tells `onUnexpected` of what is not the caller's doing. */
+/** The answer to a failed request. Tells `failures` of what is not the caller's doing. */
 export function toProblem(
   error: unknown,
   request: Pick<FastifyRequest, 'id' | 'method' | 'url'>,
-  onUnexpected: ApiParts['onUnexpected'],
+  failures: FailureLog,
 ): Problem {
   const instance = instanceOf(request.id);
   const described = describe(error);
   const known = described !== null && described.status !== 500;
-  if (!known || (described.status === 503 && described.code !== 'not-ready')) {
-    onUnexpected(error, { method: request.method, path: request.url.split('?')[0], id: request.id });
-  }
+  const failed = { method: request.method, path: request.url.split('?')[0], id: request.id };
+  if (!known) failures.tell(error, failed);
+  else if (RESPONSES[described.code]?.isOurFault) failures.tellOnceInAWhile(described.code, error, failed);
   const problem = known
     ? described
     : {
@@ -189,11 +194,11 @@ export function sendProblem(reply: FastifyReply, problem: Problem): void {
 /** Turns whatever a route throws into a problem. */
 @Catch()
 export class ProblemFilter implements ExceptionFilter {
-  constructor(private readonly onUnexpected: ApiParts['onUnexpected']) {}
+  constructor(private readonly failures: FailureLog) {}
 
   catch(error: unknown, host: ArgumentsHost): void {
     const http = host.switchToHttp();
     const reply = http.getResponse<FastifyReply>();
-    sendProblem(reply, toProblem(error, http.getRequest<FastifyRequest>(), this.onUnexpected));
+    sendProblem(reply, toProblem(error, http.getRequest<FastifyRequest>(), this.failures));
   }
 }

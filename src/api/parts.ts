@@ -66,8 +66,14 @@ export interface ApiParts {
   /** Addresses and ranges whose `X-Forwarded-For` is believed. */
   readonly trustedProxies: readonly string[];
   readonly clock: Clock;
-  /** Told of failures that no caller is told of in full, to be logged. */
-  onUnexpected(error: unknown, request: { readonly method: string; readonly path: string; readonly id: string }): void;
+  /**
+   * Told of failures that no caller is told of in full, to be logged. `leftOut`: so many of the same kind came since the
+   * last one that was told.
+   */
+  onUnexpected(
+    error: unknown,
+    request: { readonly method: string; readonly path: string; readonly id: string; readonly leftOut?: number },
+  ): void;
 }
 
 /** Injection token of {@link ApiParts}. */

@@ -35,6 +35,15 @@ export function queryNumber<S extends z.ZodType<number, number>>(inner: S) {
     .pipe(inner);
 }
 
+/**
+ * A time range, `from` inclusive and `to` exclusive, must not be empty: no list, count or export of nothing is wanted, and
+ * whoever has mixed the two up wants to know. Errors: {@link RequestInvalidError}.
+ */
+export function requireRange(from: number | undefined, to: number | undefined): void {
+  if (from === undefined || to === undefined || from < to) return;
+  throw new RequestInvalidError([{ name: 'from', message: 'must be before `to`' }]);
+}
+
 // Spelt out: other languages' expressions, which read the OpenAPI document, know no \p{Cc}.
 const LATER_CONTROLS = '\\u007f-\\u009f';
 const ONE_LINE = new RegExp(`^[^\\u0000-\\u001f${LATER_CONTROLS}]*$`);

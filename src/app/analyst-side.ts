@@ -139,10 +139,11 @@ async function startApi(
     projector,
     ...access,
     clock: systemClock,
-    onUnexpected: (error, { method, path, id }) =>
+    onUnexpected: (error, { method, path, id, leftOut = 0 }) =>
       say(
         'warn',
-        `${method} ${path} (${id}) failed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
+        `${method} ${path} (${id}) failed${leftOut === 0 ? '' : `, and ${leftOut} before it for the same reason`}: ` +
+          `${error instanceof Error ? (error.stack ?? error.message) : String(error)}`,
       ),
   });
   closers.add('API', () => api.close());

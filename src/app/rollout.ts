@@ -22,9 +22,10 @@ export function startRolloutView(
   { configuration, backend, admin, closers, say }: RolloutSurroundings,
   onTrip: (trip: RuleTrip) => Promise<unknown>,
 ): RolloutReader {
-  const { topics } = configuration;
+  const { topics, pipeline } = configuration;
   const view = new RolloutReader({
     topic: topics.rollouts,
+    pipeline: pipeline.name,
     backend,
     clock: systemClock,
     sourcePartitions: () => admin.partitionCount(topics.payments),

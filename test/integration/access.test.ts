@@ -220,32 +220,59 @@ describe('API keys', () => {
   it('are shown once, work with their roles, and are kept as a hash alone', async () => {
     const { status, body } = await makeKey({ roles: ['auditor'] });
     expect(status).toBe(201);
-    expect(body.text).toMatch(/^fdk_[a-z0-9]{12}_[A-Za-z0-9_-]{43}$/);
-    expect((await me({ 'x-api-key': body.text })).body).toMatchObject({ id: `key:${body.id}`, kind: 'api-key' });
-    expect((await me(bearer(body.text))).status).toBe(200);
-    const { text: _, ...known } = body;
+    expect(body.key).toMatch(/^fdk_[a-z0-9]{12}_[A-Za-z0-9_-]{43}$/);
+    expect((await me({ 'x-api-key': body.key })).body).toMatchObject({ id: `key:${body.id}`, kind: 'api-key' });
+    expect((await me(bearer(body.key))).status).toBe(200);
+    const { key: _, ...known } = body;
     await vi.waitFor(async () => {
       const { body: list } = await http.get('/v1/api-keys').set(asPreset);
       expect(list).toEqual({ items: [{ ...known, lastUsedAt: world.clock.now() }], next: null });
     });
-    expect(await everythingKept()).not.toContain(body.text.split('_')[2]);
+    expect(await everythingKept()).not.toContain(body.key.split('_')[2]);
     expect((await trail()).map(({ action, actor }) => [action, actor.id])).toEqual([['api-key.created', 'key:preset']]);
   });
 
-  it('made twice with one idempotency key are one key, whose text only the first answer has', async () => {
+  it('stand for the person who made them, through keys that they make in turn, too', async () => {
+    await makeUser('adam', ['admin']);
+    const adam = bearer((await signIn('adam', PASSWORD)).body.accessToken);
+    const makeBy = async (headers: Record<string, string>) => {
+      const made = await http
+        .post('/v1/api-keys')
+        .set(headers)
+        .send({ name: 'k', roles: ['admin'] });
+      const actor = await world.authenticator.authenticate({ kind: 'api-key', key: made.body.key });
+      return { ...made.body, actor };
+    };
+    const first = await makeBy(adam);
+    const second = await makeBy({ 'x-api-key': first.key });
+    expect(
+      [first, second].map(({ actor, createdBy, principal }) => [actor.id, actor.principal, createdBy, principal]),
+    ).toEqual([
+      [`key:${first.id}`, 'adam', 'adam', 'adam'],
+      [`key:${second.id}`, 'adam', `key:${first.id}`, 'adam'],
+    ]);
+    expect((await makeBy(asPreset)).actor.principal).toBe('key:preset');
+    const token = (await signIn('adam', PASSWORD)).body.accessToken;
+    expect((await world.authenticator.authenticate({ kind: 'bearer', token })).principal).toBe('adam');
+    const made = (await trail()).filter(({ action }) => action === 'api-key.created');
+    expect(made.map(({ details }) => details.principal).sort()).toEqual(['adam', 'adam', 'key:preset']);
+  });
+
+  it('made twice with one idempotency key are one key, which only the first answer has', async () => {
     const once = () => makeKey({ roles: ['auditor'] }).set('idempotency-key', 'one');
     const [first, second] = [await once(), await once()];
-    expect(second.body).toEqual({ ...first.body, text: null });
+    expect(second.body).toEqual({ ...first.body, key: null });
     expect(await trail()).toHaveLength(1);
-    expect(await everythingKept()).not.toContain(first.body.text);
+    expect(await everythingKept()).not.toContain(first.body.key);
   });
 
   it('that are revoked are refused from then on, however fresh their last use', async () => {
     const { body } = await makeKey({ roles: ['auditor'] });
-    expect((await me({ 'x-api-key': body.text })).status).toBe(200);
-    const gone = await http.delete(`/v1/api-keys/${body.id}`).set(asPreset);
+    expect((await me({ 'x-api-key': body.key })).status).toBe(200);
+    // As clients do that put a type on everything.
+    const gone = await http.delete(`/v1/api-keys/${body.id}`).set(asPreset).set('content-type', 'application/json');
     expect([gone.status, gone.body.revokedAt]).toEqual([200, world.clock.now()]);
-    expect((await me({ 'x-api-key': body.text })).status).toBe(401);
+    expect((await me({ 'x-api-key': body.key })).status).toBe(401);
     const { lastUsedAt: _, ...again } = (await http.delete(`/v1/api-keys/${body.id}`).set(asPreset)).body;
     expect(gone.body).toMatchObject(again);
     expect((await http.delete('/v1/api-keys/aaaaaaaaaaaa').set(asPreset)).body.code).toBe('api-key-not-found');
@@ -253,30 +280,30 @@ describe('API keys', () => {
 
   it('that another process revoked are refused within ten seconds', async () => {
     const { body } = await makeKey({ roles: ['auditor'] });
-    await me({ 'x-api-key': body.text }).expect(200);
+    await me({ 'x-api-key': body.key }).expect(200);
     await database.dataSource.query('UPDATE api_keys SET revoked_at = now()');
     world.clock.nowMs += 10_000;
-    expect((await me({ 'x-api-key': body.text })).status).toBe(401);
+    expect((await me({ 'x-api-key': body.key })).status).toBe(401);
   });
 
   it('are refused beside a token: it would not be clear who asks', async () => {
     const { body } = await makeKey({ roles: ['auditor'] });
-    const { status, body: problem } = await me({ 'x-api-key': body.text, authorization: `Bearer ${body.text}` });
+    const { status, body: problem } = await me({ 'x-api-key': body.key, authorization: `Bearer ${body.key}` });
     expect([status, problem.code]).toEqual([401, 'credentials-invalid']);
     // A proxy's own password is none of ours.
-    expect((await me({ 'x-api-key': body.text, authorization: 'Basic YWRhbTpwYXNz' })).status).toBe(200);
+    expect((await me({ 'x-api-key': body.key, authorization: 'Basic YWRhbTpwYXNz' })).status).toBe(200);
   });
 
   it('end when they expire, remembered or not', async () => {
     const { body } = await makeKey({ roles: ['auditor'], expiresAt: world.clock.now() + 5_000 });
-    await me({ 'x-api-key': body.text }).expect(200);
+    await me({ 'x-api-key': body.key }).expect(200);
     world.clock.nowMs += 5_000;
-    expect((await me({ 'x-api-key': body.text })).body.code).toBe('credentials-expired');
+    expect((await me({ 'x-api-key': body.key })).body.code).toBe('credentials-expired');
   });
 
   it('with narrow scopes cannot give themselves more', async () => {
     const { body } = await makeKey({ roles: ['admin'], scopes: ['access:write'] });
-    const narrow = { 'x-api-key': body.text };
+    const narrow = { 'x-api-key': body.key };
     await makeUser('adam', ['admin']);
     const tries = [
       http
@@ -306,9 +333,9 @@ describe('limits', () => {
   it('holds a user to their requests a minute, tells when to come back, and leaves others alone', async () => {
     const { body } = await makeKey({ roles: ['auditor'] });
     const statuses = new Set<number>();
-    for (let i = 0; i < 60; i++) statuses.add((await me({ 'x-api-key': body.text })).status);
+    for (let i = 0; i < 60; i++) statuses.add((await me({ 'x-api-key': body.key })).status);
     expect([...statuses]).toEqual([200]);
-    const over = await me({ 'x-api-key': body.text });
+    const over = await me({ 'x-api-key': body.key });
     expect([over.status, over.body.code, over.headers['content-type']]).toEqual([
       429,
       'rate-limited',
@@ -359,6 +386,7 @@ describe('GET /v1/audit', () => {
     expect((await list('from=x')).code).toBe('request-invalid');
     expect((await list('subjectId=%00')).code).toBe('request-invalid');
     expect((await list('cursor=AAAA')).code).toBe('cursor-invalid');
+    expect((await list('from=5&to=1')).parameters).toEqual([{ name: 'from', message: 'must be before `to`' }]);
   });
 
   it('says that the database does not answer, rather than failing', async () => {
@@ -367,7 +395,7 @@ describe('GET /v1/audit', () => {
     vi.spyOn(world.audit, 'list').mockRejectedValue(away);
     vi.spyOn(world.apiKeys, 'find').mockRejectedValue(away);
     expect((await http.get('/v1/audit').set(asPreset)).body.code).toBe('database-unavailable');
-    expect((await me({ 'x-api-key': body.text })).status).toBe(503);
+    expect((await me({ 'x-api-key': body.key })).status).toBe(503);
     expect((await me(asPreset)).status).toBe(200);
   });
 });

@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { PostgresAlertProjection } from '../../src/adapters/postgres/alert-projection.js';
@@ -30,7 +32,7 @@ afterEach(async () => {
   await world.close();
 });
 
-/** A client of the stream, as an EventSource is one. */
+/** A client of the stream. */
 class Follower {
   readonly events: { readonly id: string; readonly alertId: string; readonly atMs: number }[] = [];
   readonly comments: string[] = [];
@@ -93,6 +95,43 @@ const listening = (what = 'pid') =>
     `SELECT ${what} FROM pg_stat_activity
      WHERE application_name = 'fraud-detector alert feed' AND datname = current_database()`,
   );
+
+describe('the example in docs/ANALYST-API.md', () => {
+  it('follows the stream, and goes on from the last id', async () => {
+    const text = readFileSync(new URL('../../docs/ANALYST-API.md', import.meta.url), 'utf8');
+    const [, example = ''] = /```js\n(.*?)```/s.exec(text) ?? [];
+    const code = example.replace('http://127.0.0.1:3000', address);
+    expect(code).toContain(address);
+    await world.store([anAlert(0)]);
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', code], {
+      env: { ...process.env, TOKEN: 'analyst' },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    try {
+      let said = '';
+      for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (said += chunk));
+      const follows = () => expect.poll(() => listening(), { timeout: 5_000 }).toHaveLength(1);
+      await follows();
+      await world.store([anAlert(1)]);
+      const line = (i: number) => `${anAlert(i).alertId}\n`;
+      await expect.poll(() => said, { timeout: 5_000 }).toBe(line(1));
+      const [, port] = /:(\d+)$/.exec(address) ?? [];
+      await world.api.close();
+      await world.store([anAlert(2)]);
+      const other = await openAlertsWorld(world.url, NOON);
+      try {
+        await other.api.listen('127.0.0.1', Number(port));
+        await expect
+          .poll(() => said.replace(/^fetch failed\n|^terminated\n/gm, ''), { timeout: 8_000 })
+          .toBe(line(1) + line(2));
+      } finally {
+        await other.close();
+      }
+    } finally {
+      child.kill('SIGKILL');
+    }
+  });
+});
 
 describe('the stream of new alerts', () => {
   it('sends what is stored from now on, as the list shows it, in tens of milliseconds', async () => {

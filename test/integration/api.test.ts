@@ -436,6 +436,27 @@ describe('the API as a whole', () => {
     ]);
   });
 
+  it('serves every schema that others read or write by, as it is in schemas/', async () => {
+    for (const file of ['alert.schema.json', 'alert.avsc', 'label.schema.json', 'payment.avsc']) {
+      const { status, body, text } = await http.get(`/schemas/${file}`);
+      const kept = JSON.parse(readFileSync(new URL(`../../schemas/${file}`, import.meta.url), 'utf8'));
+      expect([file, status]).toEqual([file, 200]);
+      expect(file.endsWith('.avsc') ? body : JSON.parse(text)).toEqual(kept);
+      expect((await http.get('/docs/events')).text).toContain(`href="/schemas/${file}"`);
+    }
+  });
+
+  it('takes an empty body for none, whatever type it is said to have', async () => {
+    const remove = () =>
+      http.delete('/v1/risk-table/nobody').set('content-type', 'application/json').set('if-match', '"1"');
+    for (const answer of [await remove(), await remove().set('content-length', '0')])
+      expect([answer.status, answer.body.code]).toEqual([404, 'risk-row-not-found']);
+    const wanted = await http.post('/v1/users').set('content-type', 'application/json');
+    expect([wanted.status, wanted.body.code]).toEqual([400, 'request-invalid']);
+    const broken = await remove().send('{"broken');
+    expect([broken.status, broken.body.code]).toEqual([400, 'request-malformed']);
+  });
+
   it('refuses bodies beyond the limit, of other types, and broken ones', async () => {
     const post = (type: string, body: string) => http.post('/v1/alerts').set('content-type', type).send(body);
     const answers = [

@@ -287,6 +287,21 @@ describe('an upload', () => {
     expect([body.faults.length, body.faultCount]).toEqual([100, 250]);
   });
 
+  it.each([
+    ['merchantId,risk,asOf', 'unknown column asOf; the columns are merchantId,risk[,note]'],
+    ['Merchant,Risk', 'unknown column Merchant; the columns are merchantId,risk[,note]'],
+    ['merchantId,risk,note,', 'unknown column ""; the columns are merchantId,risk[,note]'],
+    ['risk,merchantId', 'the columns are merchantId,risk[,note], in this order'],
+    ['merchantId', 'the columns are merchantId,risk[,note], in this order'],
+  ])('under the names %s is refused for them alone', async (names, message) => {
+    const { status, body } = await upload(`${names}\nshop-1,0.5,12\nshop-2,13,0.5\n`);
+    expect([status, body.faults]).toEqual([422, [{ line: 1, field: null, message }]]);
+  });
+
+  it('may have any of our names as a merchant', async () => {
+    expect((await upload('risk,0.5\nmerchantId,0.5,note\n')).body).toMatchObject({ rows: 2, created: 2 });
+  });
+
   it('with a quote that never closes is refused where it opens', async () => {
     const { status, body } = await upload('a,0.1\nb,"0.2\nc,3\n');
     expect([status, body.faults.at(-1).field]).toEqual([422, null]);

@@ -81,6 +81,7 @@ describe('POST /v1/rules/validate', () => {
     expect(await validate({ condition: 'score >= 0.9 && payment.country == "DE"' })).toEqual({
       valid: true,
       problems: [],
+      notes: [],
       cost: expect.any(Number),
     });
   });
@@ -106,7 +107,20 @@ describe('POST /v1/rules/validate', () => {
     expect(await validate({ rule: good })).toMatchObject({ valid: true });
     const { problems } = await validate({ rule: { ...good, name: '', condition: 'scoer > 1', decision: 'ask' } });
     expect(problems.map(({ path }: { path: string }) => path).sort()).toEqual(['condition', 'decision', 'name']);
-    expect(await validate({ rule: {} })).toMatchObject({ valid: false, cost: null });
+    expect(await validate({ rule: {} })).toMatchObject({ valid: false, notes: [], cost: null });
+  });
+
+  it('notes that a rule which approves never changes a decision, and holds it valid', async () => {
+    const rule = { id: 'a', name: 'A', condition: 'score < 0.5', decision: 'approve', severity: 'low' };
+    expect(await validate({ rule })).toMatchObject({
+      valid: true,
+      problems: [],
+      notes: [
+        { path: 'decision', message: expect.stringContaining('strictest'), hint: expect.stringMatching(/review/) },
+      ],
+    });
+    expect((await validate({ rule: { ...rule, decision: 'review' } })).notes).toEqual([]);
+    expect((await validate({ rule: { ...rule, name: '' } })).notes).toHaveLength(1);
   });
 
   it.each([{}, { condition: 'true', rule: {} }, { trigger: 'payment', rule: {} }, { condition: 7 }, { colour: 'red' }])(

@@ -249,7 +249,7 @@ describe('the roll-out', () => {
 
   it('is complete once every task runs the newest set, and only then', async () => {
     const { version, hash, rollout } = await current();
-    expect(rollout).toEqual({ complete: false, trouble: null, tasks: [], missing: [0, 1], trips: [] });
+    expect(rollout).toEqual({ complete: false, trouble: null, tasks: [], missing: [0, 1], trips: [], leftOut: 0 });
     const now = { version, hash };
     world.rollout = { ...NO_ROLLOUT, takeUps: [takeUp(1, now)] };
     expect((await current()).rollout).toMatchObject({ complete: false, missing: [0] });
@@ -292,12 +292,39 @@ describe('the roll-out', () => {
       trips: [trip, { ...trip, ruleId: 'no-more' }],
     };
     const { rollout } = await current();
+    expect(rollout.leftOut).toBe(0);
     expect(rollout.tasks[0].refused).toEqual(refused);
     expect(rollout.trips.map(({ ruleId }: { ruleId: string }) => ruleId)).toEqual(['high-score']);
     expect(await world.parts.book.pauseTripped(trip)).toBe(true);
     const { body } = await author().get('/v1/rules/high-score');
     expect(body).toMatchObject({ state: 'paused', pause: { by: { id: 'system:rule-breaker' } } });
     expect((await current()).rules.map(({ id }: { id: string }) => id)).not.toContain('high-score');
+  });
+});
+
+describe('trips', () => {
+  withOwnWorld();
+  it('of before a rule was brought live anew are not shown', async () => {
+    const trip = (ruleSetVersion: number) => ({
+      kind: 'rule-trip' as const,
+      taskId: 'fraud-detection-0',
+      partition: 0,
+      ruleId: 'high-score',
+      ruleVersion: 1,
+      ruleSetVersion,
+      failures: 20,
+      evaluations: 40,
+      reason: 'index out of range',
+      fromOffset: 7,
+      at: 5,
+    });
+    await approver().post('/v1/rules/high-score/pause').set('if-match', '"2"').send({ reason: 'x' });
+    expect((await activate('high-score', 1, '"3"')).status).toBe(200);
+    const shown = async (ruleSetVersion: number) => {
+      world.rollout = { ...NO_ROLLOUT, trips: [trip(ruleSetVersion)] };
+      return (await author().get('/v1/rule-sets/current')).body.rollout.trips.length;
+    };
+    expect([await shown(1), await shown(2), await shown(3), await shown(4)]).toEqual([0, 0, 1, 1]);
   });
 });
 
@@ -529,8 +556,10 @@ describe('what is refused', () => {
   it('an author who approves the own version', async () => {
     const admin = world.as('admin:ann');
     await admin.post('/v1/rules').send({ id: 'own', ...content() });
-    const answer = await admin.post('/v1/rules/own/activate').set('if-match', '"1"').send({ version: 1 });
-    expectProblem(answer, 403, 'four-eyes', /somebody else/);
+    for (const one of [admin, world.as('admin:key-of-ann:ann')]) {
+      const answer = await one.post('/v1/rules/own/activate').set('if-match', '"1"').send({ version: 1 });
+      expectProblem(answer, 403, 'four-eyes', /somebody else/);
+    }
   });
 });
 

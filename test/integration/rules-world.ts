@@ -48,7 +48,7 @@ export function ruleParts({ dataSource }: Database, clock: { now(): number }, ro
   };
 }
 
-export const NO_ROLLOUT: RolloutState = { partitions: 2, takeUps: [], trips: [], trouble: null };
+export const NO_ROLLOUT: RolloutState = { partitions: 2, takeUps: [], trips: [], leftOut: 0, trouble: null };
 
 /** A world whose book has been seeded with the built-in rules. */
 export async function openRulesWorld(url: string): Promise<RulesWorld> {

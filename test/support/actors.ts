@@ -3,18 +3,28 @@ import type { Actor } from '../../src/fraud/access/actor.js';
 import { type Authenticator, CredentialsRefusedError } from '../../src/fraud/access/authenticator.js';
 import { permissionsOf, ROLES, type Role } from '../../src/fraud/access/permissions.js';
 
-/** `id` sets two people of one role apart: the token is then `<role>:<id>`. */
-export function anActor(role: Role, id: string = role): Actor {
-  return { id, name: id, kind: 'user', roles: [role], permissions: permissionsOf([role]) };
+/**
+ * `id` sets two people of one role apart: the token is then `<role>:<id>`. `principal`: the person behind a key, whose
+ * token is then `<role>:<id>:<principal>`.
+ */
+export function anActor(role: Role, id: string = role, principal: string = id): Actor {
+  return {
+    id,
+    principal,
+    name: id,
+    kind: principal === id ? 'user' : 'api-key',
+    roles: [role],
+    permissions: permissionsOf([role]),
+  };
 }
 
-/** Accepts `Bearer <role>` and `Bearer <role>:<id>`. */
+/** Accepts `Bearer <role>`, `Bearer <role>:<id>` and `Bearer <role>:<id>:<principal>`. */
 export const rolesByToken: Authenticator = {
   authenticate: async (credentials) => {
-    const [role, id] = (credentials.kind === 'bearer' ? credentials.token : '').split(':');
+    const [role, id, principal] = (credentials.kind === 'bearer' ? credentials.token : '').split(':');
     const known = ROLES.find((candidate) => candidate === role);
     if (known === undefined) throw new CredentialsRefusedError('credentials-invalid', 'Nobody has this token.');
-    return anActor(known, id ?? known);
+    return anActor(known, id ?? known, principal ?? id ?? known);
   },
 };
 

@@ -69,7 +69,14 @@ export class OidcTokens implements TextAuthenticator {
       throw new CredentialsRefusedError('credentials-invalid', 'The token is not accepted.'); // O2
     }
     const roles = rolesOf(claims, this.options);
-    return { id: sub, name: nameOf(claims) ?? sub, kind: 'user', roles, permissions: permissionsOf(roles) };
+    return {
+      id: sub,
+      principal: sub,
+      name: nameOf(claims) ?? sub,
+      kind: 'user',
+      roles,
+      permissions: permissionsOf(roles),
+    };
   }
 }
 

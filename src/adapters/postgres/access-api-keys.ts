@@ -28,6 +28,7 @@ interface ApiKeyRow {
   readonly roles: Role[];
   readonly scopes: Permission[] | null;
   readonly created_by: string;
+  readonly principal: string;
   readonly created_at: Date;
   readonly expires_at: Date | null;
   readonly revoked_at: Date | null;
@@ -73,15 +74,16 @@ export class PostgresApiKeys implements ApiKeyBook, ApiKeyFinder {
     const { salt, hash } = keepSecret(text, this.parts.randomBytes(16));
     const key = await this.parts.writes.run(request, async ({ manager, nowMs, audit }) => {
       const { name, roles, scopes, expiresAt } = given;
+      const { principal } = request.actor;
       const rows: ApiKeyRow[] = await manager.query(
-        `INSERT INTO api_keys (id, name, salt, hash, roles, scopes, created_by, created_at, expires_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING *`,
-        [id, name, salt, hash, roles, scopes, request.actor.id, new Date(nowMs), dateOf(expiresAt)],
+        `INSERT INTO api_keys (id, name, salt, hash, roles, scopes, created_by, principal, created_at, expires_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING *`,
+        [id, name, salt, hash, roles, scopes, request.actor.id, principal, new Date(nowMs), dateOf(expiresAt)],
       );
       audit({
         action: 'api-key.created',
         subject: { kind: 'api-key', id },
-        details: { name, roles, scopes, expiresAt },
+        details: { name, roles, scopes, expiresAt, principal },
       });
       return rows.map(keyOf)[0] ?? missing(id);
     });
@@ -118,6 +120,7 @@ function keyOf(row: ApiKeyRow): ApiKey {
     roles,
     scopes,
     createdBy: row.created_by,
+    principal: row.principal,
     createdAt: row.created_at.getTime(),
     expiresAt: row.expires_at?.getTime() ?? null,
     revokedAt: row.revoked_at?.getTime() ?? null,

@@ -38,6 +38,7 @@ export interface VersionRow {
   hash: string;
   author_id: string;
   author_name: string;
+  author_principal: string;
   created_at: Time;
 }
 
@@ -62,6 +63,7 @@ export interface PatternRow {
   hash: string;
   author_id: string;
   author_name: string;
+  author_principal: string;
   created_at: Time;
 }
 
@@ -99,7 +101,7 @@ export function versionOf(row: VersionRow): StoredVersion {
   return {
     rule: { id: row.rule_id, version: row.version, ...(JSON.parse(row.content) as RuleContent) },
     hash: row.hash,
-    author: { id: row.author_id, name: row.author_name },
+    author: { id: row.author_id, name: row.author_name, principal: row.author_principal },
     createdAt: timeOf(row.created_at),
   };
 }
@@ -121,7 +123,7 @@ export function patternsOf(row: PatternRow): StoredPatterns {
     version: row.version,
     parameters: JSON.parse(row.parameters) as PatternParameters,
     hash: row.hash,
-    author: { id: row.author_id, name: row.author_name },
+    author: { id: row.author_id, name: row.author_name, principal: row.author_principal },
     createdAt: timeOf(row.created_at),
   };
 }

@@ -39,8 +39,8 @@ import {
 import type { PostgresWrites, WriteTransaction } from './writes.js';
 
 const RULE = 'rule_id, revision, state, live_version, newest_version, live_since_set, pause, created_at, changed_at';
-const VERSION = 'rule_id, version, content, hash, author_id, author_name, created_at';
-const PATTERN = 'version, parameters, hash, author_id, author_name, created_at';
+const VERSION = 'rule_id, version, content, hash, author_id, author_name, author_principal, created_at';
+const PATTERN = 'version, parameters, hash, author_id, author_name, author_principal, created_at';
 const SET_HEAD = 'version, hash, rule_count, cause, made_by_id, made_by_name, made_at';
 
 /** A rule with its newest and its live version, as JSON: the three are read as of one moment. */
@@ -197,6 +197,23 @@ class PostgresBook implements BookTransaction {
     );
   }
 
+  async removeEntry({ id, revision }: RuleEntry): Promise<void> {
+    await this.query('DELETE FROM rule_versions WHERE rule_id = $1', [id]);
+    await this.query('DELETE FROM rules WHERE rule_id = $1', [id]);
+    await this.query(
+      `INSERT INTO removed_rules (rule_id, revision) VALUES ($1, $2)
+       ON CONFLICT (rule_id) DO UPDATE SET revision = $2`,
+      [id, revision],
+    );
+  }
+
+  async removedRevision(id: string): Promise<number> {
+    const rows: { revision: number }[] = await this.query('SELECT revision FROM removed_rules WHERE rule_id = $1', [
+      id,
+    ]);
+    return rows.length === 0 ? 0 : rows[0].revision;
+  }
+
   async ruleCount(): Promise<number> {
     const rows: { number: string }[] = await this.query('SELECT count(*) AS number FROM rules');
     return Number(rows[0].number);
@@ -208,13 +225,14 @@ class PostgresBook implements BookTransaction {
 
   async addVersion({ rule, hash, author, createdAt }: StoredVersion): Promise<void> {
     const { id, version, ...content } = rule;
-    await this.query(`INSERT INTO rule_versions (${VERSION}) VALUES ($1, $2, $3, $4, $5, $6, $7)`, [
+    await this.query(`INSERT INTO rule_versions (${VERSION}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`, [
       id,
       version,
       JSON.stringify(content),
       hash,
       author.id,
       author.name,
+      author.principal,
       new Date(createdAt),
     ]);
   }
@@ -254,12 +272,13 @@ class PostgresBook implements BookTransaction {
   }
 
   async addPatternVersion({ version, parameters, hash, author, createdAt }: StoredPatterns): Promise<void> {
-    await this.query(`INSERT INTO pattern_parameter_versions (${PATTERN}) VALUES ($1, $2, $3, $4, $5, $6)`, [
+    await this.query(`INSERT INTO pattern_parameter_versions (${PATTERN}) VALUES ($1, $2, $3, $4, $5, $6, $7)`, [
       version,
       JSON.stringify(parameters),
       hash,
       author.id,
       author.name,
+      author.principal,
       new Date(createdAt),
     ]);
   }

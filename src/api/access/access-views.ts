@@ -1,6 +1,6 @@
 /**
  * Owns the forms of users, API keys, tokens and the audit trail over HTTP. Neighbours: the controllers beside it.
- * Secrets come in and go out in these forms alone: a password in a body, a key's text or a token once in an answer.
+ * Secrets come in and go out in these forms alone: a password in a body, a key or a token once in an answer.
  */
 import { z } from 'zod';
 import { PASSWORD_LENGTH } from '../../fraud/access/password.js';
@@ -95,24 +95,27 @@ export type NewApiKeyBody = z.infer<typeof newApiKeySchema>;
 
 export const API_KEY_ID = /^[a-z0-9]{12}$/;
 const apiKeyShape = {
-  id: z.string().meta({ description: "The middle part of the key's text" }),
+  id: z.string().meta({ description: 'The middle part of the key' }),
   name: z.string(),
   roles: z.array(role),
   scopes: z.array(z.enum(PERMISSIONS)).nullable(),
   createdBy: z.string(),
+  principal: z.string().meta({ description: 'The person behind it: for four eyes it is them, and nobody else' }),
   createdAt: timeMs,
   expiresAt: timeMs.nullable(),
   revokedAt: timeMs.nullable(),
   lastUsedAt: timeMs.nullable().meta({ description: 'To within some minutes' }),
 };
-export const apiKeySchema = z.object(apiKeyShape).meta({ id: 'ApiKey', description: 'An API key without its text' });
+export const apiKeySchema = z
+  .object(apiKeyShape)
+  .meta({ id: 'ApiKey', description: 'What is known of an API key; never the key itself' });
 export const apiKeyPageSchema = pageOf(apiKeySchema).meta({ id: 'ApiKeyPage' });
 export const madeApiKeySchema = z
   .object({
     ...apiKeyShape,
-    text: z.string().nullable().meta({
+    key: z.string().nullable().meta({
       description:
-        'The key itself, shown this once. Null where the request was a repeated one: its first answer had it',
+        'The key itself, to be sent as `X-API-Key`, shown this once. Null where the request was a repeated one: its first answer had it',
     }),
   })
   .meta({ id: 'MadeApiKey' });
@@ -124,7 +127,7 @@ export const auditQuerySchema = z.strictObject({
   action: z.exactOptional(queryId('What was done, such as `rule.activated`')),
   subjectKind: z.exactOptional(queryId('What it was done to, such as `rule`')),
   subjectId: z.exactOptional(actorId.meta({ description: 'Which one it was done to' })),
-  from: when('Earliest time, ms since 1970, inclusive'),
+  from: when('Earliest time, ms since 1970, inclusive; before `to`'),
   to: when('Latest time, ms since 1970, exclusive'),
   ...pageShape(),
 });

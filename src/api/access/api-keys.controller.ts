@@ -37,15 +37,15 @@ export class ApiKeysController {
 
   @Post()
   @ChangesAccess()
-  @ApiOperation({ operationId: 'createApiKey', summary: 'Makes an API key; its text is shown this once' })
-  @Answers(201, madeApiKeySchema, 'The key')
+  @ApiOperation({ operationId: 'createApiKey', summary: 'Makes an API key; `key` has it, this once' })
+  @Answers(201, madeApiKeySchema, 'The key, and what is known of it')
   async create(
     @Body({ schema: newApiKeySchema }) { name, roles, scopes, expiresAt }: NewApiKeyBody,
     @WriteOf() write: WriteRequest,
-  ): Promise<ApiKey & { readonly text: string | null }> {
+  ): Promise<ApiKey & { readonly key: string | null }> {
     const wanted = { name, roles, scopes: scopes ?? null, expiresAt: expiresAt ?? null };
-    const { key, text } = await this.access.apiKeys.create(write, wanted);
-    return { ...key, text };
+    const made = await this.access.apiKeys.create(write, wanted);
+    return { ...made.key, key: made.text };
   }
 
   @Delete(':id')

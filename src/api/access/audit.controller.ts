@@ -4,6 +4,7 @@ import { ApiOperation, ApiTags } from '@nestjs/swagger';
 import type { AuditHead } from '../../fraud/audit/audit-reading.js';
 import { Answers, AnswersProblem } from '../docs/answers.js';
 import { PAGE, pageWith, placeIn } from '../paging.js';
+import { requireRange } from '../validation.js';
 import { ACCESS_PARTS, type AccessParts } from './access-parts.js';
 import { type AuditQuery, auditHeadSchema, auditPageSchema, auditQuerySchema } from './access-views.js';
 import { Requires } from './requires.js';
@@ -20,10 +21,11 @@ export class AuditController {
   @Header('cache-control', 'no-store')
   @ApiOperation({ operationId: 'listAudit', summary: 'Lists the audit trail, newest first, page by page' })
   @Answers(200, auditPageSchema, 'A page of entries')
-  @AnswersProblem(400, 'A parameter is wrong')
+  @AnswersProblem(400, 'A parameter is wrong, or `from` is not before `to`')
   @AnswersProblem(503, 'The database does not answer')
   async list(@Query({ schema: auditQuerySchema }) query: AuditQuery) {
     const { limit = PAGE.default, cursor, ...filter } = query;
+    requireRange(filter.from, filter.to);
     const before = placeIn(cursor, (text) => SEQUENCE.test(text));
     return pageWith(await this.access.audit.list(filter, limit, before === null ? null : Number(before)));
   }

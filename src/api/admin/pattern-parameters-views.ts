@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { patternParametersSchema } from '../../fraud/patterns/pattern-parameters.js';
 import type { PatternDetail, StoredPatterns } from '../../fraud/rules/rule-book-store.js';
 import { pageOf } from '../paging.js';
-import { doneBySchema, hashSchema, timeSchema } from './rules-views.js';
+import { doneBySchema, hashSchema, timeSchema, viewDoneBy } from './rules-views.js';
 
 /**
  * The whole of the parameters: where settings have defaults for what is left out, a change that left something out
@@ -52,7 +52,7 @@ export type PatternsView = z.infer<typeof patternsSchema>;
 
 export function viewPatternVersion(stored: StoredPatterns): PatternVersionView {
   const { version, hash, author, createdAt, parameters } = stored;
-  return { version, hash, author, createdAt, parameters };
+  return { version, hash, author: viewDoneBy(author), createdAt, parameters };
 }
 
 export function viewPatterns({ entry, live, newest }: PatternDetail): PatternsView {

@@ -67,6 +67,9 @@ const rolloutSchema = z
         at: timeSchema,
       }),
     ),
+    leftOut: z.int().meta({
+      description: 'Records that tasks of other pipelines wrote into the same topic: they count for nothing here',
+    }),
   })
   .meta({ id: 'Rollout', description: 'How far the current rule set has come, task by task' });
 type RolloutAnswer = z.infer<typeof rolloutSchema>;
@@ -102,9 +105,12 @@ export function viewRollout({ version, hash, ruleSet }: StoredRuleSet, state: Ro
   const missing = Array.from({ length: state.partitions }, (_, partition) => partition).filter(
     (one) => !heard.has(one),
   );
-  const runs = new Map(ruleSet.rules.map((rule) => [rule.id, rule.version]));
+  const runs = new Map(ruleSet.rules.map((rule) => [rule.id, rule]));
   const trips = state.trips
-    .filter(({ ruleId, ruleVersion }) => runs.get(ruleId) === ruleVersion)
+    .filter(({ ruleId, ruleVersion, ruleSetVersion }) => {
+      const rule = runs.get(ruleId);
+      return rule?.version === ruleVersion && ruleSetVersion >= (rule.liveSince ?? 0);
+    })
     .map(({ kind: _, ...trip }) => trip);
   const isCurrent = (taken: { readonly version: number; readonly hash: string }) =>
     taken.version === version && taken.hash === hash;
@@ -114,5 +120,6 @@ export function viewRollout({ version, hash, ruleSet }: StoredRuleSet, state: Ro
     tasks,
     missing,
     trips,
+    leftOut: state.leftOut,
   };
 }

@@ -10,6 +10,8 @@ export const ruleProblemSchema = z.object({
   hint: z.string().meta({ description: 'What to do about it' }),
 });
 
+export const ruleNoteSchema = ruleProblemSchema.pick({ path: true, message: true, hint: true });
+
 export function viewRuleProblem({ path, line, column, message, hint }: RuleProblem): z.infer<typeof ruleProblemSchema> {
   return { path, line: line ?? null, column: column ?? null, message, hint };
 }

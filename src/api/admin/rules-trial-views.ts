@@ -1,7 +1,7 @@
 /** Owns the forms of checking and trying out rules over HTTP. Neighbour: `rules-trial.controller.ts`. */
 import { z } from 'zod';
 import { RULE_TRIGGERS } from '../../fraud/rules/rule.js';
-import { ruleProblemSchema } from './rules-problem-view.js';
+import { ruleNoteSchema, ruleProblemSchema } from './rules-problem-view.js';
 
 const anything = z.record(z.string(), z.unknown());
 /** Longer than any condition may be: that it is too long is a problem to be told like others. */
@@ -25,6 +25,7 @@ export const validationSchema = z
   .object({
     valid: z.boolean(),
     problems: z.array(ruleProblemSchema),
+    notes: z.array(ruleNoteSchema).meta({ description: 'What is allowed, and hardly what was meant' }),
     cost: z
       .int()
       .nullable()

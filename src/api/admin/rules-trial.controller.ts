@@ -5,10 +5,10 @@
 import { Body, Controller, HttpCode, Inject, Param, Post } from '@nestjs/common';
 import { ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
 import { checkCondition } from '../../fraud/rules/check-condition.js';
-import { checkRuleContent } from '../../fraud/rules/check-rule.js';
+import { checkRuleContent, notesOn } from '../../fraud/rules/check-rule.js';
 import { RULE_TRIGGERS } from '../../fraud/rules/rule.js';
 import type { RuleBook } from '../../fraud/rules/rule-book.js';
-import { RuleInvalidError, type RuleProblem } from '../../fraud/rules/rule-problems.js';
+import { RuleInvalidError, type RuleNote, type RuleProblem } from '../../fraud/rules/rule-problems.js';
 import type { RuleTrial } from '../../fraud/rules/rule-trial.js';
 import { Requires } from '../access/requires.js';
 import { BodyLimit } from '../body-limit.js';
@@ -49,11 +49,11 @@ export class RulesTrialController {
   validate(@Body({ schema: validateSchema }) { condition, trigger = 'payment', rule }: ValidateBody): ValidationView {
     if (condition !== undefined) {
       const { problems, cost } = checkCondition(condition, trigger);
-      return validation(problems, cost);
+      return validation(problems, [], cost);
     }
     // A rule as it would be created has an id, which is no part of its content.
     const { id: _, ...content } = rule ?? {};
-    return validation(problemsOf(content), costOf(content));
+    return validation(problemsOf(content), notesOn(content), costOf(content));
   }
 
   @Post(':id/test')
@@ -106,8 +106,13 @@ export class RulesTrialController {
   }
 }
 
-function validation(problems: readonly RuleProblem[], cost: number | null): ValidationView {
-  return { valid: problems.length === 0, problems: problems.map(viewRuleProblem), cost: cost === 0 ? null : cost };
+function validation(problems: readonly RuleProblem[], notes: readonly RuleNote[], cost: number | null): ValidationView {
+  return {
+    valid: problems.length === 0,
+    problems: problems.map(viewRuleProblem),
+    notes: [...notes],
+    cost: cost === 0 ? null : cost,
+  };
 }
 
 function problemsOf(content: unknown): readonly RuleProblem[] {

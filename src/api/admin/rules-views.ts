@@ -9,7 +9,7 @@ import { RULE_LIMITS } from '../../fraud/rules/check-rule.js';
 import { CONDITION_LIMITS } from '../../fraud/rules/language.js';
 import { RULE_TRIGGERS } from '../../fraud/rules/rule.js';
 import { RuleNotFoundError } from '../../fraud/rules/rule-book-errors.js';
-import { RULE_STATES } from '../../fraud/rules/rule-book-lifecycle.js';
+import { type DoneBy, RULE_STATES } from '../../fraud/rules/rule-book-lifecycle.js';
 import type { RuleDetail, StoredVersion } from '../../fraud/rules/rule-book-store.js';
 import { pageOf, pageShape, placeIn } from '../paging.js';
 import { line, lines } from '../validation.js';
@@ -76,6 +76,8 @@ export const rulesQuerySchema = z.strictObject({ state: z.exactOptional(z.enum(R
 export type RulesQuery = z.infer<typeof rulesQuerySchema>;
 
 export const doneBySchema = z.object({ id: z.string(), name: z.string() });
+/** Who it was, and not who is behind them. */
+export const viewDoneBy = ({ id, name }: DoneBy): DoneBy => ({ id, name });
 export const timeSchema = z.int().meta({ description: 'ms since 1970' });
 export const hashSchema = z.string().meta({ description: 'First 16 hex digits of the sha256 over the content' });
 
@@ -157,7 +159,7 @@ export function checkedRuleId(id: string): string {
 export function viewVersion({ rule, hash, author, createdAt }: StoredVersion): RuleVersionView {
   const { id, version, ...content } = rule;
   // Through JSON, as it is kept: lists that a scope leaves out are not there at all.
-  return { id, version, hash, author, createdAt, ...(content as AnsweredContent) };
+  return { id, version, hash, author: viewDoneBy(author), createdAt, ...(content as AnsweredContent) };
 }
 
 export function viewRule({ entry, live, newest }: RuleDetail): RuleView {

@@ -6,6 +6,7 @@ import {
   applyDecorators,
   Body,
   Controller,
+  Delete,
   Get,
   Header,
   HttpCode,
@@ -16,7 +17,7 @@ import {
   Query,
   Res,
 } from '@nestjs/common';
-import { ApiOperation, ApiParam, ApiTags } from '@nestjs/swagger';
+import { ApiOperation, ApiParam, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply } from 'fastify';
 import type { Permission } from '../../fraud/access/permissions.js';
 import type { Precondition } from '../../fraud/audit/precondition.js';
@@ -144,6 +145,28 @@ export class RulesController {
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<RuleView> {
     return answer(reply, await this.book.change(write, checkedRuleId(id), content, expected));
+  }
+
+  @Delete(':id')
+  @HttpCode(204)
+  @Requires('rules:write')
+  @TakesIdempotencyKey()
+  @TakesIfMatch()
+  @ApiOperation({ operationId: 'removeRule', summary: 'Removes a rule of which no version ever ran' })
+  @RuleIdParam()
+  @ApiResponse({ status: 204, description: 'The rule is gone, with its versions' })
+  @AnswersProblem(400, 'A header is wrong, or there is a body that is no JSON')
+  @AnswersProblem(404, 'No rule has this id')
+  @AnswersProblem(409, 'A version of the rule has run: it stays')
+  @AnswersProblem(413, 'There is a body, and it is too large')
+  @AnswersProblem(415, 'There is a body, and it is no JSON')
+  @DatabaseAnswers()
+  async remove(
+    @Param('id') id: string,
+    @WriteOf() write: WriteRequest,
+    @IfMatch() expected: Precondition,
+  ): Promise<void> {
+    await this.book.remove(write, checkedRuleId(id), expected);
   }
 
   @Get(':id/versions')

@@ -54,7 +54,7 @@ export class AlertExportController {
     },
     content: { 'text/csv': { schema: { type: 'string' } } },
   })
-  @AnswersProblem(400, 'A parameter is wrong')
+  @AnswersProblem(400, 'A parameter is wrong, or `from` is not before `to`')
   @AnswersProblem(503, 'The database does not answer, or too many exports are under way')
   async export(
     @Query({ schema: exportQuerySchema }) query: ExportQuery,

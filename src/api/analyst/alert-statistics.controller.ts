@@ -6,6 +6,7 @@ import { Requires } from '../access/requires.js';
 import { Answers, AnswersProblem } from '../docs/answers.js';
 import { RequestInvalidError } from '../http-errors.js';
 import { ALERT_PARTS, type AlertParts, API_PARTS, type ApiParts } from '../parts.js';
+import { requireRange } from '../validation.js';
 import { type StatisticsQuery, statisticsQuerySchema, statisticsSchema } from './statistics-views.js';
 
 const DEFAULT_MS = 24 * HOUR_MS;
@@ -27,7 +28,7 @@ export class AlertStatisticsController {
     summary: 'Counts alerts by deciding rule and hour, over 31 days at most',
   })
   @Answers(200, statisticsSchema, 'Counts by rule and hour')
-  @AnswersProblem(400, 'A parameter is wrong, or the range is longer than 31 days')
+  @AnswersProblem(400, 'A parameter is wrong, `from` is not before `to`, or the range is longer than 31 days')
   @AnswersProblem(422, 'The range holds more than an answer can')
   @AnswersProblem(503, 'The database does not answer')
   async count(
@@ -35,7 +36,7 @@ export class AlertStatisticsController {
   ): Promise<{ from: number; to: number; rules: readonly RuleStatistics[] }> {
     const end = query.to ?? this.api.clock.now();
     const begin = query.from ?? Math.max(0, end - DEFAULT_MS);
-    if (begin >= end) throw new RequestInvalidError([{ name: 'from', message: 'must be before `to`' }]);
+    requireRange(begin, end);
     if (end - begin > LONGEST_MS)
       throw new RequestInvalidError([{ name: 'from', message: 'is over 31 days before `to`' }]);
     const from = Math.floor(begin / HOUR_MS) * HOUR_MS;

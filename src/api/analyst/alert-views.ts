@@ -13,7 +13,7 @@ import {
 } from '../../fraud/cases/stored-alert.js';
 import { ALL_REASON_CODES, DISPOSITIONS } from '../../fraud/labels/disposition.js';
 import { pageOf, pageShape } from '../paging.js';
-import { line, queryId, queryNumber } from '../validation.js';
+import { line, queryId, queryNumber, requireRange } from '../validation.js';
 
 /** The end of the year 9999, ms since 1970. */
 const LAST_TIME = 253_402_300_799_999;
@@ -48,7 +48,7 @@ const filterShape = {
   currency: z
     .exactOptional(z.string().regex(/^[A-Z]{3}$/, 'must be three capital letters'))
     .meta({ description: 'ISO 4217' }),
-  from: queryTime('Earliest `detectedAt`, ms since 1970, inclusive'),
+  from: queryTime('Earliest `detectedAt`, ms since 1970, inclusive; before `to`'),
   to: queryTime('Latest `detectedAt`, ms since 1970, exclusive'),
   assignee: z.exactOptional(actorId).meta({ description: "Who works on it: an actor's id, `me`, or `none`" }),
   disposition: z
@@ -73,11 +73,12 @@ export const alertQuerySchema = z.strictObject({
 });
 export type AlertQuery = z.infer<typeof alertQuerySchema>;
 
-/** What a query asks for, in the name of the one who asks. */
+/** What a query asks for, in the name of the one who asks. Errors: `request-invalid` where `from` is not before `to`. */
 export function filterAndOrder(
   { sort = 'detectedAt', order = 'desc', assignee, disposition, ...rest }: ExportQuery,
   actorId: string,
 ): { readonly filter: AlertFilter; readonly order: AlertOrder } {
+  requireRange(rest.from, rest.to);
   const filter: AlertFilter = {
     ...rest,
     ...(assignee === undefined ? {} : { assignee: named(assignee, actorId) }),

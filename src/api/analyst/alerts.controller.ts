@@ -31,7 +31,7 @@ export class AlertsController {
   @Header('cache-control', 'no-store')
   @ApiOperation({ operationId: 'listAlerts', summary: 'Lists alerts, newest first, page by page' })
   @Answers(200, alertPageSchema, 'A page of alerts')
-  @AnswersProblem(400, 'A parameter is wrong, or the cursor is of another order')
+  @AnswersProblem(400, 'A parameter is wrong, `from` is not before `to`, or the cursor is of another order')
   @AnswersProblem(503, 'The database does not answer')
   async list(
     @Query({ schema: alertQuerySchema }) query: AlertQuery,

@@ -4,7 +4,7 @@ import { queryId } from '../validation.js';
 import { queryTime } from './alert-views.js';
 
 export const statisticsQuerySchema = z.strictObject({
-  from: queryTime('Begin, ms since 1970, taken back to the full hour; 24 h before `to` where left out'),
+  from: queryTime('Begin, ms since 1970, before `to`, taken back to the full hour; 24 h before `to` where left out'),
   to: queryTime('End, ms since 1970, taken on to the full hour; now where left out'),
   ruleId: z.exactOptional(queryId("The deciding rule's id")),
 });

@@ -9,6 +9,7 @@ import type { FastifyInstance } from 'fastify';
 import { alertAvroSchema } from '../../fraud/alerts/alert-avro.js';
 import { alertJsonSchema } from '../../fraud/alerts/alert-schema.js';
 import { labelJsonSchema } from '../../fraud/labels/label.js';
+import { PAYMENT_AVRO } from '../../fraud/payments/decode-avro-schema.js';
 import type { AsyncApiDocument } from './asyncapi.js';
 import { EVENTS_STYLE, renderEventsPage } from './events-page.js';
 
@@ -60,7 +61,7 @@ export function serveDocs(fastify: FastifyInstance, document: string): void {
   }
 }
 
-/** Adds the routes of what is written to topics. */
+/** Adds the routes of what lies in topics: documents, their page, schemas. */
 export function serveEventDocs(fastify: FastifyInstance, document: AsyncApiDocument): void {
   const page = renderEventsPage(document);
   const texts = {
@@ -69,6 +70,7 @@ export function serveEventDocs(fastify: FastifyInstance, document: AsyncApiDocum
     '/docs/events.css': { type: 'text/css', text: EVENTS_STYLE },
     '/schemas/alert.schema.json': { type: 'application/schema+json', text: JSON.stringify(alertJsonSchema()) },
     '/schemas/alert.avsc': { type: 'application/json', text: JSON.stringify(alertAvroSchema()) },
+    '/schemas/payment.avsc': { type: 'application/json', text: JSON.stringify(PAYMENT_AVRO) },
     '/schemas/label.schema.json': { type: 'application/schema+json', text: JSON.stringify(labelJsonSchema()) },
   };
   for (const [path, { type, text }] of Object.entries(texts)) {

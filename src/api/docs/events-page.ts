@@ -41,6 +41,7 @@ export function renderEventsPage(document: AsyncApiDocument): string {
       <a href="/schemas/alert.schema.json">alert in JSON Schema</a> ·
       <a href="/schemas/alert.avsc">alert in Avro</a> ·
       <a href="/schemas/label.schema.json">label in JSON Schema</a> ·
+      <a href="/schemas/payment.avsc">payment in Avro</a> ·
       <a href="/docs">the REST API</a>
     </p>
     <ul>${Object.entries(channels).map(tableOfContents).join('')}</ul>

@@ -1,6 +1,6 @@
 /**
  * Owns the merchant-risk service as a process of its own, for docker/compose.yaml and for trying out what a slow or
- * failing one does: `node dist/src/app/demo/merchant-risk-process.js` (variables HOST, PORT, LATENCY_MS, FAILURE_RATE).
+ * failing one does: `npm run -s merchant-risk` (variables HOST, PORT, LATENCY_MS, FAILURE_RATE).
  */
 import { startMerchantRiskService } from '../../adapters/merchant-risk-http/merchant-risk-service.js';
 

@@ -19,6 +19,8 @@ export interface ApiKey {
   readonly scopes: readonly Permission[] | null;
   /** Who made it: an actor's id. */
   readonly createdBy: string;
+  /** The person behind whoever made it: the key never counts as somebody else. */
+  readonly principal: string;
   readonly createdAt: number;
   readonly expiresAt: number | null;
   readonly revokedAt: number | null;

@@ -89,13 +89,14 @@ export class KeyAuthenticator {
 }
 
 function actorOf(key: ApiKey): Actor {
-  const { id, name, roles } = key;
-  return { id: `key:${id}`, name, kind: 'api-key', roles, permissions: permissionsOfKey(key) };
+  const { id, principal, name, roles } = key;
+  return { id: `key:${id}`, principal, name, kind: 'api-key', roles, permissions: permissionsOfKey(key) };
 }
 
 function presetActor(): Actor {
   return {
     id: 'key:preset',
+    principal: 'key:preset',
     name: 'preset API key',
     kind: 'api-key',
     roles: ['admin'],

@@ -60,5 +60,5 @@ export class LocalTokens implements TextAuthenticator {
 
 /** The user as an actor. */
 export function userActor({ username, name, roles }: User): Actor {
-  return { id: username, name, kind: 'user', roles, permissions: permissionsOf(roles) };
+  return { id: username, principal: username, name, kind: 'user', roles, permissions: permissionsOf(roles) };
 }

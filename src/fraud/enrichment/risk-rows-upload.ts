@@ -76,7 +76,7 @@ class UploadRows {
   }
 
   finish(): readonly UploadedRow[] {
-    if (this.rowCount === 0) this.fault(1, null, 'there are no rows');
+    if (this.rowCount === 0 && this.faultCount === 0) this.fault(1, null, 'there are no rows');
     if (this.faultCount > 0) throw new UploadRefusedError(this.faults, this.faultCount);
     return this.rows;
   }
@@ -91,6 +91,7 @@ class UploadRows {
 }
 
 const HEADER = ['merchantid', 'risk', 'note'];
+const COLUMNS = 'the columns are merchantId,risk[,note]';
 const NUMBER = /^(?:\d{1,20}(?:\.\d{0,40})?|\.\d{1,40})(?:[eE][+-]?\d{1,3})?$/;
 /** Ends the parsing of a file that has too many rows. */
 const ENOUGH = new Error('enough');
@@ -105,9 +106,15 @@ function readCsv(text: string, rows: UploadRows): void {
       // A record's own rows alone are needed: nothing piles up inside the parser.
       on_record: (record: readonly string[], { lines }) => {
         line = lines;
-        const header = isFirst && isHeader(record);
+        const names = isFirst && isHeader(record);
         isFirst = false;
-        if (header) return null;
+        if (names) {
+          const wrong = columnsFault(record);
+          if (wrong === null) return null;
+          // Under wrong names no row means what it says.
+          rows.fault(line, null, wrong);
+          throw ENOUGH;
+        }
         if (!rows.takesMore(line)) throw ENOUGH;
         addRecord(rows, line, record);
         return null;
@@ -121,8 +128,23 @@ function readCsv(text: string, rows: UploadRows): void {
   }
 }
 
-const isHeader = (record: readonly string[]) =>
-  record.length >= 2 && record.every((name, index) => name.trim().toLowerCase() === HEADER[index]);
+const nameOf = (cell: string) => cell.trim().toLowerCase();
+
+/** Names of columns, right or wrong: one of ours is there, and no number. */
+function isHeader(record: readonly string[]): boolean {
+  const ours = record.some((cell) => HEADER.slice(0, 2).includes(nameOf(cell)));
+  return ours && !record.some((cell) => NUMBER.test(cell.trim()));
+}
+
+function columnsFault(record: readonly string[]): string | null {
+  const unknown = record.find((cell) => !HEADER.includes(nameOf(cell)))?.trim();
+  if (unknown !== undefined) {
+    const shown = /^[\w .-]{1,64}$/.test(unknown) ? unknown : JSON.stringify(unknown.slice(0, 64));
+    return `unknown column ${shown}; ${COLUMNS}`;
+  }
+  const isRight = record.length >= 2 && record.every((cell, index) => nameOf(cell) === HEADER[index]);
+  return isRight ? null : `${COLUMNS}, in this order`;
+}
 
 function addRecord(rows: UploadRows, line: number, record: readonly string[]): void {
   if (record.length < 2 || record.length > 3) {

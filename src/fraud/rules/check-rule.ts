@@ -7,7 +7,7 @@ import { DECISIONS, SEVERITIES } from '../alerts/alert.js';
 import { CHANNELS } from '../payments/payment.js';
 import { checkCondition } from './check-condition.js';
 import { RULE_TRIGGERS, type RuleContent } from './rule.js';
-import { RuleInvalidError, type RuleProblem } from './rule-problems.js';
+import { RuleInvalidError, type RuleNote, type RuleProblem } from './rule-problems.js';
 
 export const RULE_LIMITS = {
   maxIdLength: 64,
@@ -76,6 +76,18 @@ export function checkMeaning({ condition, trigger, scope }: Pick<RuleContent, 'c
     problems.push({ path: 'scope', message, hint: 'leave the scope empty' });
   }
   return problems;
+}
+
+/** What an author should know of a content that is, or would be, accepted. */
+export function notesOn({ decision }: Readonly<Record<string, unknown>>): readonly RuleNote[] {
+  if (decision !== 'approve') return [];
+  return [
+    {
+      path: 'decision',
+      message: 'never changes a decision: the strictest one wins, and what no rule speaks about is approved anyway',
+      hint: 'to let payments through, narrow the condition or scope of the rules that review or decline them',
+    },
+  ];
 }
 
 /** The condition's problems even where other fields are wrong: authors get all of them at once. */

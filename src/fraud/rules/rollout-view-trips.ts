@@ -18,7 +18,7 @@ const LONGEST_RETRY_MS = 5_000;
 const IDLE_MS = 60_000;
 
 export class TripDelivery {
-  /** Bounded by what the view holds: a key each. */
+  /** Bounded by this pipeline's tasks times the rules that tripped in them: a key each. */
   private readonly waiting = new Map<string, RuleTrip>();
   private readonly signal: Signal;
   private failures = 0;

@@ -1,13 +1,15 @@
 /**
  * Owns what is known of a roll-out: the newest take-up of each task and the newest trip of each rule in each task, read
  * from the compacted topic in which tasks tell of them. Read-only but for trips, which are handed on so that the rule
- * is paused everywhere. Neighbours: `rollout.ts` says what is told, `rollout-view-trips.ts` hands trips on, the API shows.
+ * is paused everywhere. Pipelines may share the topic: what tasks of another one tell is no part of this roll-out.
+ * Neighbours: `rollout.ts` says what is told, `rollout-view-trips.ts` hands trips on, the API shows.
  *
  *   reading from the beginning ──at the end then seen──► following
  *              ▲                                            │
  *              └──────────────── retrying ◄── any trouble ──┘    what was known stays until the new reading has caught up
  */
 import { StreamError } from '../../stream/errors.js';
+import { taskIdOf } from '../../stream/pipeline/pipeline.js';
 import type { Clock, LogBackend, PartitionReader } from '../../stream/ports.js';
 import { RecordBatch } from '../../stream/records.js';
 import { Signal } from '../../stream/runtime/signal.js';
@@ -21,6 +23,8 @@ export interface RolloutState {
   readonly takeUps: readonly TakeUp[];
   /** The newest of each rule in each task. */
   readonly trips: readonly RuleTrip[];
+  /** Records read that tasks of other pipelines wrote into the same topic. */
+  readonly leftOut: number;
   /** Why the rest may be old or not whole, in words; null where it is neither. */
   readonly trouble: string | null;
 }
@@ -32,6 +36,8 @@ export interface RolloutView {
 
 export interface RolloutReaderParts {
   readonly topic: string;
+  /** The pipeline's name: its tasks alone count. */
+  readonly pipeline: string;
   readonly backend: Pick<LogBackend, 'openReader'>;
   readonly clock: Clock;
   /** Partitions of the source; null while it does not exist. */
@@ -53,6 +59,7 @@ const LONGEST_RETRY_MS = 5_000;
 
 export class RolloutReader implements RolloutView {
   private known: ReadonlyMap<string, RolloutRecord> = new Map();
+  private leftOut = 0;
   private partitions = 0;
   private trouble: string | null = 'the roll-out topic has not been read yet';
   private failures = 0;
@@ -88,6 +95,7 @@ export class RolloutReader implements RolloutView {
       partitions: this.partitions,
       takeUps: records.filter((record) => record.kind === 'take-up'),
       trips: records.filter((record) => record.kind === 'rule-trip'),
+      leftOut: this.leftOut,
       trouble: this.trouble,
     };
   }
@@ -118,6 +126,7 @@ export class RolloutReader implements RolloutView {
     const { topic, backend } = this.parts;
     const reader = await backend.openReader({ topic, partition: 0, from: 'earliest', bufferBytes: BUFFER_BYTES });
     this.reader = reader;
+    this.leftOut = 0;
     try {
       const end = await reader.endOffset();
       const records = new Map<string, RolloutRecord>();
@@ -154,11 +163,15 @@ export class RolloutReader implements RolloutView {
       this.parts.onTrouble?.(unreadable(this.parts.topic, batch.offset[index]), null);
       return;
     }
+    if (record.taskId !== taskIdOf(this.parts.pipeline, record.partition)) {
+      this.leftOut++;
+      return;
+    }
     const key = rolloutKey(record);
     // Taken out first, so that the newest lie last.
     records.delete(key);
     records.set(key, record);
-    if (records.size > MOST_RECORDS) for (const oldest of records.keys()) return void records.delete(oldest);
+    if (records.size > MOST_RECORDS) records.delete(records.keys().next().value ?? '');
     // While catching up, a later record may tell another story; `adopt` hands on what is left.
     if (records === this.known && record.kind === 'rule-trip') this.trips.add(record);
   }

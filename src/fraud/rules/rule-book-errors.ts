@@ -39,12 +39,22 @@ export class RuleNotRunningError extends StreamError {
   }
 }
 
+/** Decisions hang on it, so it stays. */
+export class RuleHasRunError extends StreamError {
+  constructor(id: string) {
+    super(
+      'rule-has-run',
+      `Rule '${id}' has run, so decisions hang on it and it stays in the book. Pause it if it is no longer wanted; a rule no version of which ever ran can be removed.`,
+    );
+  }
+}
+
 /** An author must not bring the own version live. */
 export class FourEyesError extends StreamError {
   constructor(what: string) {
     super(
       'four-eyes',
-      `${what} is your own work: somebody else with rules:approve must bring it live. (rules.fourEyes=false lets authors do it themselves.)`,
+      `${what} is the work of you or of an API key of yours: somebody else with rules:approve must bring it live. (rules.fourEyes=false lets authors do it themselves.)`,
     );
   }
 }
@@ -71,7 +81,7 @@ export class RuleBookFullError extends StreamError {
   constructor(most: number) {
     super(
       'rule-book-full',
-      `The book holds ${most} rules, which is the most. Change a rule that is no longer needed into the new one.`,
+      `The book holds ${most} rules, which is the most. Remove drafts that are no longer needed (DELETE /v1/rules/{id}), or change another rule into the new one.`,
     );
   }
 }

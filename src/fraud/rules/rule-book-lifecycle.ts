@@ -11,7 +11,8 @@
  *                                          shadow v
  *
  * A version that runs stays as it is while newer ones are written beside it; any version may be brought live, an older
- * one to go back. What a rule already does changes nothing, so repeating a request is harmless.
+ * one to go back. What a rule already does changes nothing, so repeating a request is harmless. A draft alone can be
+ * removed: what ran once stays, as decisions hang on it.
  */
 import type { RuleTrip } from './rollout.js';
 import type { RunningState } from './rule.js';
@@ -24,6 +25,11 @@ export type RuleState = (typeof RULE_STATES)[number];
 export interface DoneBy {
   readonly id: string;
   readonly name: string;
+}
+
+/** Who wrote something, and the person behind them, whom four eyes go by. */
+export interface Author extends DoneBy {
+  readonly principal: string;
 }
 
 export interface Pause {
@@ -51,11 +57,11 @@ export interface RuleEntry {
   readonly changedAt: number;
 }
 
-/** A rule that has just been written: version 1, a draft. */
-export function newEntry(id: string, nowMs: number): RuleEntry {
+/** A rule that has just been written: version 1, a draft. `lastRevision`: of a rule of this id that was removed, or 0. */
+export function newEntry(id: string, lastRevision: number, nowMs: number): RuleEntry {
   return {
     id,
-    revision: 1,
+    revision: lastRevision + 1,
     state: 'draft',
     liveVersion: null,
     newestVersion: 1,

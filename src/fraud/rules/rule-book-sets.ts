@@ -12,12 +12,12 @@ import {
   RuleSetTooLargeError,
   VersionNotFoundError,
 } from './rule-book-errors.js';
-import { broughtLive, type DoneBy, newEntry, type RuleEntry } from './rule-book-lifecycle.js';
+import { type Author, broughtLive, type DoneBy, newEntry, type RuleEntry } from './rule-book-lifecycle.js';
 import type { BookTransaction, StoredPatterns, StoredVersion } from './rule-book-store.js';
 import { ruleHash, ruleSetHash } from './rule-set.js';
 
 export const BOOK_LIMITS = {
-  /** In the book at all, drafts and paused ones too: nothing is ever deleted. */
+  /** In the book at all, drafts and paused ones too. */
   maxRules: 2_000,
   /** Evaluated for every payment. */
   maxRunning: 200,
@@ -31,6 +31,7 @@ export type SeedSet = Pick<RuleSet, 'rules' | 'patterns'>;
 export const PATTERNS = 'The pattern parameters';
 
 export const nameOf = ({ id, name }: DoneBy): DoneBy => ({ id, name });
+const authorOf = ({ id, name, principal }: Author): Author => ({ id, name, principal });
 
 export function contentOf({ rule: { id: _, version: __, ...content } }: StoredVersion): RuleContent {
   return content;
@@ -40,21 +41,21 @@ export function aVersion(
   id: string,
   version: number,
   content: RuleContent,
-  author: DoneBy,
+  author: Author,
   nowMs: number,
 ): StoredVersion {
   const rule = { id, version, ...content };
-  return { rule, hash: ruleHash(rule), author: nameOf(author), createdAt: nowMs };
+  return { rule, hash: ruleHash(rule), author: authorOf(author), createdAt: nowMs };
 }
 
 export function somePatterns(
   version: number,
   parameters: PatternParameters,
-  author: DoneBy,
+  author: Author,
   nowMs: number,
 ): StoredPatterns {
   const hash = createHash('sha256').update(canonicalJson(parameters)).digest('hex').slice(0, 16);
-  return { version, parameters, hash, author: nameOf(author), createdAt: nowMs };
+  return { version, parameters, hash, author: authorOf(author), createdAt: nowMs };
 }
 
 export async function nextSetVersion(book: BookTransaction): Promise<number> {
@@ -81,14 +82,14 @@ export async function makeSet(
   return { version, hash };
 }
 
-export async function plant(book: BookTransaction, { rules, patterns }: SeedSet, author: DoneBy): Promise<void> {
+export async function plant(book: BookTransaction, { rules, patterns }: SeedSet, author: Author): Promise<void> {
   await book.putPatterns({ revision: 1, liveVersion: 1, newestVersion: 1 });
   await book.addPatternVersion(somePatterns(1, patterns, author, book.nowMs));
   for (const { id, version: _, state, ...content } of rules) {
-    await book.putEntry(broughtLive(newEntry(id, book.nowMs), state, 1, 1, book.nowMs));
+    await book.putEntry(broughtLive(newEntry(id, 0, book.nowMs), state, 1, 1, book.nowMs));
     await book.addVersion(aVersion(id, 1, content, author, book.nowMs));
   }
-  const made = await makeSet(book, author, 'rule-set.seeded');
+  const made = await makeSet(book, nameOf(author), 'rule-set.seeded');
   const details = { ruleSet: made, rules: rules.map(({ id, state }) => ({ id, state })), patterns };
   book.audit({ action: 'rule-set.seeded', subject: { kind: 'rule-set', id: String(made.version) }, details });
 }

@@ -6,14 +6,14 @@ import type { AuditEvent } from '../audit/audit-trail.js';
 import type { WriteRequest } from '../audit/write-request.js';
 import type { PatternParameters } from '../patterns/pattern-parameters.js';
 import type { Rule, RuleSet, RuleVersion } from './rule.js';
-import type { DoneBy, RuleEntry, RuleState } from './rule-book-lifecycle.js';
+import type { Author, DoneBy, RuleEntry, RuleState } from './rule-book-lifecycle.js';
 
 /** A version and how it came to be. Never changes. */
 export interface StoredVersion {
   readonly rule: RuleVersion;
   /** 16 hex digits. */
   readonly hash: string;
-  readonly author: DoneBy;
+  readonly author: Author;
   /** ms since 1970. */
   readonly createdAt: number;
 }
@@ -32,7 +32,7 @@ export interface StoredPatterns {
   readonly parameters: PatternParameters;
   /** 16 hex digits. */
   readonly hash: string;
-  readonly author: DoneBy;
+  readonly author: Author;
   readonly createdAt: number;
 }
 
@@ -75,6 +75,10 @@ export interface BookTransaction {
   entry(id: string): Promise<RuleEntry | null>;
   /** Adds or replaces. */
   putEntry(entry: RuleEntry): Promise<void>;
+  /** Takes the rule out with its versions, and remembers its revision. Refused by the database where it ever ran. */
+  removeEntry(entry: RuleEntry): Promise<void>;
+  /** Of the rule of this id that was last removed; 0 where none was. */
+  removedRevision(id: string): Promise<number>;
   ruleCount(): Promise<number>;
   version(id: string, version: number): Promise<StoredVersion | null>;
   addVersion(version: StoredVersion): Promise<void>;

@@ -4,12 +4,12 @@
  * `live-rules.ts` runs in every task what is published here.
  *
  * Invariants
- * B1 Versions and rule sets never change. Another content is another version.
+ * B1 Versions and rule sets never change. Another content is another version. What ran once is never removed.
  * B2 Every change of what runs makes exactly one rule set, the next in number, in the same database transaction as the
  *    change, its audit entry and the record that is owed to the topic. What changes nothing makes none.
  * B3 A rule set holds every rule in state active or shadow, each in its live version, in the order of ids, and the live
  *    pattern parameters: all that tasks run, in one record.
- * B4 With `fourEyes`, nobody brings a version live that they wrote.
+ * B4 With `fourEyes`, nobody brings a version live that they wrote, be it through API keys: people are compared.
  */
 import { systemActor } from '../access/actor.js';
 import { type Precondition, requireRevision } from '../audit/precondition.js';
@@ -23,13 +23,14 @@ import {
   FourEyesError,
   RuleBookFullError,
   RuleExistsError,
+  RuleHasRunError,
   RuleNotFoundError,
   RuleSetNotFoundError,
   VersionNotFoundError,
 } from './rule-book-errors.js';
 import {
+  type Author,
   broughtLive,
-  type DoneBy,
   isPausedByTrip,
   newEntry,
   pausedBy,
@@ -98,7 +99,7 @@ export class RuleBook {
     return this.store.change(request, async (book) => {
       if ((await book.entry(id)) !== null) throw new RuleExistsError(id);
       if ((await book.ruleCount()) >= BOOK_LIMITS.maxRules) throw new RuleBookFullError(BOOK_LIMITS.maxRules);
-      const entry = newEntry(id, book.nowMs);
+      const entry = newEntry(id, await book.removedRevision(id), book.nowMs);
       const newest = aVersion(id, 1, content, request.actor, book.nowMs);
       await book.putEntry(entry);
       await book.addVersion(newest);
@@ -150,6 +151,18 @@ export class RuleBook {
       const action = wanted.to === 'active' ? 'rule.activated' : 'rule.shadowed';
       await auditRun(book, request, action, before, entry, {});
       return detailOf(book, entry);
+    });
+  }
+
+  /** Takes out a rule that never ran. Errors: `rule-not-found`, `rule-has-run`, `precondition-failed`. */
+  async remove(request: WriteRequest, id: string, expected: Precondition): Promise<void> {
+    await this.store.change(request, async (book) => {
+      const entry = await entryOf(book, id, expected);
+      if (entry.state !== 'draft') throw new RuleHasRunError(id);
+      const newest = await versionOf(book, entry, entry.newestVersion);
+      await book.removeEntry(entry);
+      book.audit({ action: 'rule.removed', subject: subjectOf(id), details: { before: told(newest), after: null } });
+      return null;
     });
   }
 
@@ -264,7 +277,7 @@ export class RuleBook {
     return this.store.change({ actor, requestId: 'seed', idempotency: null }, async (book) => {
       const newest = await book.newestSet();
       if (newest === null) {
-        await plant(book, seed, nameOf(actor));
+        await plant(book, seed, actor);
         return 'seeded';
       }
       if (!topic.isEmpty) return 'nothing';
@@ -277,8 +290,8 @@ export class RuleBook {
   }
 
   /** Upholds B4. */
-  private requireOtherEyes({ actor }: WriteRequest, author: DoneBy, what: string): void {
-    if (this.settings.fourEyes && author.id === actor.id) throw new FourEyesError(what);
+  private requireOtherEyes({ actor }: WriteRequest, author: Author, what: string): void {
+    if (this.settings.fourEyes && author.principal === actor.principal) throw new FourEyesError(what);
   }
 }
 

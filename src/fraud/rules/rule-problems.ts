@@ -14,6 +14,9 @@ export interface RuleProblem {
   readonly hint: string;
 }
 
+/** What is allowed, and hardly what its author meant. */
+export type RuleNote = Pick<RuleProblem, 'path' | 'message' | 'hint'>;
+
 /** A rule that cannot be used. Lists every problem found. */
 export class RuleInvalidError extends StreamError {
   constructor(readonly problems: readonly RuleProblem[]) {

@@ -13,6 +13,11 @@ import type { OutputRecord, RecordBatch } from '../records.js';
 import type { ColumnsOf, LayoutFields, StateLayout } from '../state/layout.js';
 import type { StepBatch } from './batch.js';
 
+/** The id of the task that owns a partition of a pipeline's source: unique within a deployment. */
+export function taskIdOf(pipelineName: string, partition: number): string {
+  return `${pipelineName}-${partition}`;
+}
+
 /** What an opened step may use. One a task. */
 export interface StepContext {
   /** `<pipeline>-<partition>`, unique within a deployment. */

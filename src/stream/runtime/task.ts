@@ -9,7 +9,7 @@ import { afterFailure, type CommitFailure, type EpochLimits } from '../epoch/pro
 import { recover, StoppedError } from '../epoch/recovery.js';
 import { CommitDoubtfulError, FencedError, StreamError } from '../errors.js';
 import type { StepBatch } from '../pipeline/batch.js';
-import type { PipelineDefinition, StepContext } from '../pipeline/pipeline.js';
+import { type PipelineDefinition, type StepContext, taskIdOf } from '../pipeline/pipeline.js';
 import type {
   Clock,
   EpochLog,
@@ -87,7 +87,7 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
   private lastCommitted: ResumePoint | null = null;
 
   constructor(private readonly parts: TaskParts<B, F>) {
-    this.taskId = `${parts.definition.name}-${parts.partition}`;
+    this.taskId = taskIdOf(parts.definition.name, parts.partition);
     this.signal = new Signal(parts.clock);
     this.pause = new Signal(parts.clock);
     this.timers = new TimerQueue(parts.options.maxTimers);

@@ -24,6 +24,7 @@ beforeEach(async () => {
   refuseTrip = () => false;
   view = new RolloutReader({
     topic: TOPIC.name,
+    pipeline: 'task',
     backend: log.open(),
     clock: { ...systemClock, schedule: (delayMs, fire) => systemClock.schedule(delayMs / 20, fire) },
     sourcePartitions: async () => 4,
@@ -45,9 +46,9 @@ const takeUp = (partition: number, version: number): TakeUp => ({
   at: version,
   refused: null,
 });
-const trip = (ruleId: string, at: number): RuleTrip => ({
+const trip = (ruleId: string, at: number, taskId = 'task-0'): RuleTrip => ({
   kind: 'rule-trip',
-  taskId: 'task-0',
+  taskId,
   partition: 0,
   ruleId,
   ruleVersion: 1,
@@ -79,6 +80,7 @@ it('knows the newest take-up of each task and the newest trip of each rule, from
     partitions: 4,
     takeUps: [takeUp(1, 1), takeUp(0, 2)],
     trips: [trip('b', 2), trip('a', 3)],
+    leftOut: 0,
     trouble: null,
   });
   await write(takeUp(1, 2), { gone: trip('b', 2) });
@@ -113,7 +115,7 @@ it('says why it knows nothing while the topic is missing, and finds it once it i
   expect(view.state()).toMatchObject({ takeUps: [], trouble: expect.stringContaining('rollouts') });
   await admin.ensure([TOPIC]);
   await view.whenCaughtUp();
-  expect(view.state()).toEqual({ partitions: 4, takeUps: [], trips: [], trouble: null });
+  expect(view.state()).toEqual({ partitions: 4, takeUps: [], trips: [], leftOut: 0, trouble: null });
 });
 
 it('keeps what it knew when the topic goes, and forgets it for what a topic made again holds', async () => {
@@ -137,4 +139,26 @@ it('holds a bounded number of records, the newest', async () => {
   await view.whenCaughtUp();
   const { takeUps } = view.state();
   expect([takeUps.length, takeUps[0]?.partition, takeUps.at(-1)?.partition]).toEqual([10_000, 50, 10_049]);
+});
+
+it('counts what tasks of other pipelines tell in the same topic, and leaves it out', async () => {
+  await admin.ensure([TOPIC]);
+  // The third is this pipeline's by its first letters alone, the fourth speaks for a partition that is not its own.
+  const foreign = ['other-0', 'task-2-0', 'tasks-0', 'task-1'].map((taskId) => ({ ...takeUp(0, 1), taskId }));
+  await write(...foreign, takeUp(1, 1), trip('a', 1, 'other-0'));
+  view.start();
+  await view.whenCaughtUp();
+  expect(view.state()).toMatchObject({ takeUps: [takeUp(1, 1)], trips: [], leftOut: 5 });
+  await write(trip('b', 2, 'other-0'), trip('c', 3));
+  await until(() => tripped).toEqual([trip('c', 3)]);
+  expect(view.state()).toMatchObject({ trips: [trip('c', 3)], leftOut: 6 });
+});
+
+it('hands a trip on although it holds as many records as it may', async () => {
+  await admin.ensure([TOPIC]);
+  await write(...Array.from({ length: 10_000 }, (_, i) => takeUp(i, 1)));
+  view.start();
+  await view.whenCaughtUp();
+  await write(trip('a', 1));
+  await until(() => tripped).toEqual([trip('a', 1)]);
 });

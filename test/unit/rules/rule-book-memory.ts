@@ -15,6 +15,7 @@ import type {
 
 interface Kept {
   entries: Map<string, RuleEntry>;
+  removed: Map<string, number>;
   versions: StoredVersion[];
   patterns: PatternEntry | null;
   patternVersions: StoredPatterns[];
@@ -25,6 +26,7 @@ interface Kept {
 
 const nothing = (): Kept => ({
   entries: new Map(),
+  removed: new Map(),
   versions: [],
   patterns: null,
   patternVersions: [],
@@ -107,6 +109,12 @@ export class MemoryRuleStore implements RuleStore {
       nowMs: this.nowMs,
       entry: async (id) => kept.entries.get(id) ?? null,
       putEntry: async (entry) => void kept.entries.set(entry.id, entry),
+      removeEntry: async ({ id, revision }) => {
+        kept.entries.delete(id);
+        kept.versions = kept.versions.filter(({ rule }) => rule.id !== id);
+        kept.removed.set(id, revision);
+      },
+      removedRevision: async (id) => kept.removed.get(id) ?? 0,
       ruleCount: async () => kept.entries.size,
       version: async (id, version) => versionIn(kept, id, version),
       addVersion: async (version) => {

@@ -21,7 +21,11 @@ beforeEach(async () => {
   await book.seed({ rules: [], patterns: DEFAULT_PATTERN_PARAMETERS }, { isEmpty: true });
 });
 
-const by = (id: string): WriteRequest => ({ actor: anActor('admin', id), requestId: 'r-1', idempotency: null });
+const by = (id: string, principal = id): WriteRequest => ({
+  actor: anActor('admin', id, principal),
+  requestId: 'r-1',
+  idempotency: null,
+});
 const content = (condition = 'score >= 0.5') => ({ name: 'A rule', condition, decision: 'review', severity: 'low' });
 const ANY = Array.from({ length: 50 }, (_, i) => i);
 const trip = (changes: Partial<RuleTrip> = {}): RuleTrip => ({
@@ -63,6 +67,7 @@ const steps = {
   trip: () => book.pauseTripped(trip()),
   'trip of another version': () => book.pauseTripped(trip({ ruleVersion: 2 })),
   'trip of before': () => book.pauseTripped(trip({ ruleSetVersion: 1 })),
+  remove: () => book.remove(by('bob'), 'a', ANY),
 };
 type Step = keyof typeof steps;
 
@@ -85,6 +90,7 @@ const TABLE: readonly (readonly [Step, Readonly<Record<RuleState, string>>])[] =
   ['trip', { draft: 'draft null', shadow: 'paused 1 +', active: 'paused 1 +', paused: 'paused 1' }],
   ['trip of another version', { draft: 'draft null', shadow: 'shadow 1', active: 'active 1', paused: 'paused 1' }],
   ['trip of before', { draft: 'draft null', shadow: 'shadow 1', active: 'active 1', paused: 'paused 1' }],
+  ['remove', { draft: 'gone', shadow: 'rule-has-run', active: 'rule-has-run', paused: 'rule-has-run' }],
 ];
 function allOf(outcome: string): Record<RuleState, string> {
   return { draft: outcome, shadow: outcome, active: outcome, paused: outcome };
@@ -106,10 +112,11 @@ describe('the life of a rule', () => {
       expect(store.kept).toBe(before);
       return;
     }
-    const { entry } = await book.rule('a');
+    const entry = store.kept.entries.get('a');
     const made = store.kept.sets.length - before.sets.length;
-    expect(`${entry.state} ${entry.liveVersion}${made === 0 ? '' : ' +'}`).toBe(outcome);
-    const isChange = store.kept.entries.get('a')?.revision !== before.entries.get('a')?.revision;
+    const is = entry === undefined ? 'gone' : `${entry.state} ${entry.liveVersion}`;
+    expect(`${is}${made === 0 ? '' : ' +'}`).toBe(outcome);
+    const isChange = entry?.revision !== before.entries.get('a')?.revision;
     // One audit entry for whatever changed, none for what did not.
     expect(store.kept.audited.length - before.audited.length).toBe(isChange ? 1 : 0);
     expect(store.kept.published.length - before.published.length).toBe(made);
@@ -196,6 +203,24 @@ describe('authors and approvers', () => {
     expect((await book.bringLive(by('bob'), 'a', { version: 2, to: 'shadow' }, ANY)).entry.state).toBe('shadow');
   });
 
+  it.each([
+    ['a person', 'a key of theirs', by('ann'), by('key:1', 'ann')],
+    ['a key', 'its owner', by('key:1', 'ann'), by('ann')],
+    ['a key', 'another key of its owner', by('key:1', 'ann'), by('key:2', 'ann')],
+  ])('are told apart as people: what %s wrote, %s does not bring live', async (_, __, author, approver) => {
+    await book.create(author, 'a', content());
+    await book.changePatterns(
+      author,
+      { ...DEFAULT_PATTERN_PARAMETERS, velocityBurst: { minPayments: 4, withinMs: 60_000 } },
+      ANY,
+    );
+    const wanted = { version: 1, to: 'active' } as const;
+    await expect(book.bringLive(approver, 'a', wanted, ANY)).rejects.toMatchObject({ code: 'four-eyes' });
+    await expect(book.activatePatterns(approver, 2, ANY)).rejects.toMatchObject({ code: 'four-eyes' });
+    expect((await book.bringLive(by('key:3', 'bob'), 'a', wanted, ANY)).entry.state).toBe('active');
+    expect((await book.activatePatterns(by('key:3', 'bob'), 2, ANY)).entry.liveVersion).toBe(2);
+  });
+
   it('stay apart for pattern parameters, too', async () => {
     const wanted = { ...DEFAULT_PATTERN_PARAMETERS, velocityBurst: { minPayments: 4, withinMs: 60_000 } };
     await book.changePatterns(by('ann'), wanted, ANY);
@@ -223,6 +248,22 @@ describe('what is refused', () => {
       'precondition-failed',
     ]);
     expect((await book.rule('a')).newest.rule.condition).toBe('score >= 0.6');
+  });
+
+  it('an approval of a rule that was removed and written anew since it was read', async () => {
+    await book.create(by('ann'), 'a', content());
+    await book.remove(by('ann'), 'a', [1]);
+    await expect(book.rule('a')).rejects.toMatchObject({ code: 'rule-not-found' });
+    await book.create(by('ann'), 'a', content('score >= 0.1'));
+    await expect(book.bringLive(by('bob'), 'a', { version: 1, to: 'active' }, [1])).rejects.toMatchObject({
+      code: 'precondition-failed',
+    });
+    expect((await book.versions('a', 10, null)).map(({ rule }) => rule.condition)).toEqual(['score >= 0.1']);
+    expect(store.kept.audited.map(({ action }) => action).slice(-3)).toEqual([
+      'rule.created',
+      'rule.removed',
+      'rule.created',
+    ]);
   });
 
   it('an id that is taken, a rule that is not there, a content that is wrong', async () => {
@@ -321,6 +362,7 @@ async function walk(seed: number): Promise<void> {
       () => relaxed.bringLive(by('bob'), id, { version, to: 'active' }, ANY),
       () => relaxed.bringLive(by('bob'), id, { version, to: 'shadow' }, ANY),
       () => relaxed.pause(by('bob'), id, 'x', ANY),
+      () => relaxed.remove(by('ann'), id, ANY),
       () => relaxed.pauseTripped(trip({ ruleId: id, ruleVersion: version, ruleSetVersion: random(12) })),
       () =>
         relaxed.changePatterns(
