@@ -405,6 +405,22 @@ describe.skipIf(source?.kind !== 'java')('on a broker behind a proxy', () => {
     });
   });
 
+  it('lets nothing younger than a day be compacted in the topics it makes', async () => {
+    const admin = await backend.openAdmin();
+    const name = unique('compacted');
+    await admin.ensure([{ name, partitions: 1, cleanup: 'compact' }]);
+    await admin.close();
+    const asking = new kafkajs.Kafka({ brokers: [...options.brokers], logLevel: kafkajs.logLevel.NOTHING }).admin();
+    await asking.connect();
+    const { resources } = await asking.describeConfigs({
+      includeSynonyms: false,
+      resources: [{ type: kafkajs.ConfigResourceTypes.TOPIC, name }],
+    });
+    await asking.disconnect();
+    const values = new Map(resources[0]?.configEntries.map((entry) => [entry.configName, entry.configValue]));
+    expect([values.get('cleanup.policy'), values.get('min.compaction.lag.ms')]).toEqual(['compact', '86400000']);
+  });
+
   it('tells what to check when no broker answers', async () => {
     const opening = openKafkaBackend({ ...options, brokers: ['127.0.0.1:1'], connectTimeoutMs: 500 });
     await expect(opening).rejects.toMatchObject({ code: 'kafka-unreachable' });

@@ -23,6 +23,8 @@ export interface GroupIdentity {
 const NO_MEMBER: GroupIdentity = { memberId: '', generation: -1 };
 /** Later versions name topics by id. */
 const OFFSET_COMMIT = atMost(API.OFFSET_COMMIT, 8);
+/** A reader that is behind by less sees each state of a compacted topic as it was, and not a mixture of two. */
+const COMPACTION_LAG_MS = 24 * 3_600_000;
 /** A record's headers and framing above its key and value; brokers count them in max.message.bytes. */
 const FRAMING_BYTES = 4_096;
 
@@ -179,6 +181,7 @@ export class KafkaTopicAdmin implements TopicAdmin {
     const { maxRecordBytes, retentionMs } = spec;
     const entries: [string, number | string | undefined][] = [
       ['cleanup.policy', spec.cleanup],
+      ['min.compaction.lag.ms', spec.cleanup === 'compact' ? COMPACTION_LAG_MS : undefined],
       ['max.message.bytes', maxRecordBytes === undefined ? undefined : maxRecordBytes + FRAMING_BYTES],
       ['retention.ms', retentionMs],
     ];
