@@ -3,9 +3,9 @@
  * directory, whose lock sees to it that no two processes have it at a time. Neighbour: `src/adapters/kafka/group`.
  */
 import { randomUUID } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Configuration } from './configuration/index.js';
+import { keptOrMade } from './kept-file.js';
 
 const FILE = 'state/group-instance-id';
 
@@ -13,14 +13,7 @@ const FILE = 'state/group-instance-id';
 export async function withGroupInstanceId(configuration: Configuration): Promise<Configuration> {
   const { kafka, dataDir } = configuration;
   if (configuration.backend !== 'kafka' || kafka.groupInstanceId !== undefined) return configuration;
-  const file = join(dataDir, FILE);
-  let groupInstanceId: string;
-  try {
-    groupInstanceId = (await readFile(file, 'utf8')).trim();
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-    groupInstanceId = `${kafka.clientId}-${randomUUID()}`.replace(/[^A-Za-z0-9._-]/g, '-');
-    await writeFile(file, `${groupInstanceId}\n`, { flag: 'wx' });
-  }
+  const make = () => `${kafka.clientId}-${randomUUID()}`.replace(/[^A-Za-z0-9._-]/g, '-');
+  const { text: groupInstanceId } = await keptOrMade(join(dataDir, FILE), make);
   return { ...configuration, kafka: { ...kafka, groupInstanceId } };
 }

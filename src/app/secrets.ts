@@ -1,8 +1,8 @@
 /** Owns secrets made at the first start: kept in the data directory, readable by the owner alone. */
 import { generateKeyPairSync, randomBytes } from 'node:crypto';
-import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Configuration } from './configuration/index.js';
+import { keptOrMade } from './kept-file.js';
 
 const FILE = 'secrets/card-token';
 const TOKEN_KEY_FILE = 'secrets/token-key.pem';
@@ -37,17 +37,4 @@ export async function demoPasswords(dataDir: string, usernames: readonly string[
   const { text, made } = await keptOrMade(file, make);
   const lines = text.split('\n').map((line) => line.split(' '));
   return { file, passwords: new Map(lines.map(([name, password = '']) => [name, password])), made };
-}
-
-/** The file's text, trimmed; where there is none, what `make` gives, kept there from then on. Appears whole or not at all. */
-async function keptOrMade(file: string, make: () => string): Promise<{ text: string; made: boolean }> {
-  try {
-    return { text: (await readFile(file, 'utf8')).trim(), made: false };
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
-  }
-  const text = make().trim();
-  await writeFile(`${file}.new`, `${text}\n`, { mode: 0o600, flush: true });
-  await rename(`${file}.new`, file);
-  return { text, made: true };
 }

@@ -12,6 +12,21 @@ export class StreamError extends Error {
   }
 }
 
+/** What was thrown, as one of ours: others get `code`, and `doing` before their message. */
+export function asStreamError(thrown: unknown, code: string, doing = ''): StreamError {
+  return thrown instanceof StreamError ? thrown : new StreamError(code, doing + messageOf(thrown), { cause: thrown });
+}
+
+/** What was thrown while `doing` something, told with it: ours keep their code, others get `code`. */
+export function whileDoing(thrown: unknown, code: string, doing: string): StreamError {
+  const kept = thrown instanceof StreamError ? thrown.code : code;
+  return new StreamError(kept, `${doing}: ${messageOf(thrown)}`, { cause: thrown });
+}
+
+function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
+
 /** Another owner took over this task (its producer is fenced). The task stops at once and drops what it holds (I4). */
 export class FencedError extends StreamError {
   constructor(message: string, options?: { cause?: unknown }) {

@@ -2,17 +2,15 @@
  * Owns following new alerts in the database: reading them by sequence, and one connection that hears of them.
  * Neighbours: the API's streams use it through the port `AlertFeed`, `alert-projection.ts` tells of what it stored.
  */
-import pg from 'pg';
+import type pg from 'pg';
 import type { DataSource } from 'typeorm';
 import type { AlertFeed, FedAlert, FeedFilter } from '../../fraud/cases/alert-feed.js';
 import type { Clock } from '../../stream/ports.js';
+import { retryDelayMs } from '../../stream/runtime/retries.js';
 import { conditionsOf, HEAD_COLUMNS, type HeadRow, headOf } from './alert-rows.js';
 import { ALERTS_CHANNEL } from './alert-sequence.js';
 import { databaseError } from './database-errors.js';
-
-const CONNECT_TIMEOUT_MS = 5_000;
-const FIRST_RETRY_MS = 100;
-const LONGEST_RETRY_MS = 5_000;
+import { addressOf, ownConnection } from './own-connection.js';
 
 export class PostgresAlertFeed implements AlertFeed {
   constructor(
@@ -43,16 +41,9 @@ export class PostgresAlertFeed implements AlertFeed {
   }
 
   listen(onNews: () => void): { close(): Promise<void> } {
-    const listener = new Listener(this.connectionUrl(), this.clock, onNews);
+    const listener = new Listener(addressOf(this.dataSource), this.clock, onNews);
     listener.start();
     return listener;
-  }
-
-  /** A connection of its own: one that listens must not wait in a pool for its turn. */
-  private connectionUrl(): string {
-    const { options } = this.dataSource;
-    if (options.type !== 'postgres' || options.url === undefined) throw new TypeError('the data source has no URL');
-    return options.url;
   }
 
   private async ask<Row>(doing: string, statement: string, values: unknown[]): Promise<Row[]> {
@@ -72,18 +63,13 @@ class Listener {
   private cancelRetry: () => void = () => {};
 
   constructor(
-    private readonly url: string,
+    private readonly address: string,
     private readonly clock: Pick<Clock, 'schedule'>,
     private readonly onNews: () => void,
   ) {}
 
   start(): void {
-    const client = new pg.Client({
-      connectionString: this.url,
-      application_name: 'fraud-detector alert feed',
-      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-      keepAlive: true,
-    });
+    const client = ownConnection(this.address, 'fraud-detector alert feed');
     this.client = client;
     client.on('notification', this.onNews);
     // A lost connection gives both; a failed `connect` rejects as well. The first of them counts.
@@ -116,8 +102,6 @@ class Listener {
     this.client = null;
     void client.end().catch(() => undefined);
     if (this.closed) return;
-    const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(this.failures, 10));
-    this.failures++;
-    this.cancelRetry = this.clock.schedule(delayMs, () => this.start());
+    this.cancelRetry = this.clock.schedule(retryDelayMs(this.failures++), () => this.start());
   }
 }

@@ -3,17 +3,17 @@
  * advisory lock on a connection of its own. Neighbours: `writes.ts` adds entries, `src/fraud/outbox/relay.ts` takes them.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import pg from 'pg';
+import type pg from 'pg';
 import type { DataSource } from 'typeorm';
 import type { Outbox, OutboxHead, OutboxPage, OutboxSeat, SeatHandlers } from '../../fraud/outbox/outbox.js';
 import { ADVISORY_LOCKS } from './advisory-locks.js';
 import { databaseError } from './database-errors.js';
+import { addressOf, ownConnection } from './own-connection.js';
 import { OUTBOX_CHANNEL } from './writes.js';
 
 /** How often a taken seat is asked for again. */
 const SEAT_RETRY_MS = 1_000;
 const RELEASE_MS = 1_000;
-const CONNECT_TIMEOUT_MS = 5_000;
 const STATEMENT_TIMEOUT_MS = 15_000;
 /** A machine that vanished gives its seat up after about 25 s: the server probes the silent connection. */
 const PROBES = ['tcp_keepalives_idle = 10', 'tcp_keepalives_interval = 5', 'tcp_keepalives_count = 3'];
@@ -29,10 +29,10 @@ interface Row {
 }
 
 export class PostgresOutbox implements Outbox {
-  /** `url` is where the seat's connection goes, which is none of the pool's. */
+  /** `address` is where the seat's connection goes, which is none of the pool's. */
   constructor(
     private readonly dataSource: DataSource,
-    private readonly url = urlOf(dataSource),
+    private readonly address = addressOf(dataSource),
   ) {}
 
   async head(): Promise<OutboxHead> {
@@ -71,13 +71,9 @@ export class PostgresOutbox implements Outbox {
   }
 
   async takeSeat(handlers: SeatHandlers, stopping: AbortSignal): Promise<OutboxSeat | null> {
-    const client = new pg.Client({
-      connectionString: this.url,
-      application_name: 'fraud-detector-relay',
-      connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    const client = ownConnection(this.address, 'fraud-detector-relay', {
       statement_timeout: STATEMENT_TIMEOUT_MS,
       query_timeout: STATEMENT_TIMEOUT_MS + 5_000,
-      keepAlive: true,
     });
     const seat = new Seat(client, handlers);
     try {
@@ -121,11 +117,6 @@ class Seat implements OutboxSeat {
     // The session's end gives lock and subscription back; where it can't be said, the connection is gone already.
     await Promise.race([this.client.end().catch(() => {}), sleep(RELEASE_MS, undefined, { ref: false })]);
   }
-}
-
-function urlOf({ options }: DataSource): string {
-  if (options.type === 'postgres' && options.url !== undefined) return options.url;
-  throw new TypeError('the outbox needs a data source of Postgres that was opened by its address');
 }
 
 function pageOf(rows: readonly Row[]): OutboxPage {

@@ -5,9 +5,11 @@
  * The database's position is the only authority: after any error the reader is closed and opened anew from there, so a
  * batch whose outcome is not known is read again, and alerts that were stored are recognised by their ids.
  */
-import { CorruptDataError, OffsetOutOfRangeError, StreamError } from '../../stream/errors.js';
+import { asStreamError, CorruptDataError, OffsetOutOfRangeError, StreamError } from '../../stream/errors.js';
 import type { Clock, LogBackend, PartitionReader } from '../../stream/ports.js';
 import { RecordBatch } from '../../stream/records.js';
+import { retryDelayMs } from '../../stream/runtime/retries.js';
+import { Signal } from '../../stream/runtime/signal.js';
 import { AlertUnreadableError, decodeAlert } from '../alerts/encode-alert.js';
 import type {
   AlertProjection,
@@ -28,8 +30,6 @@ export interface LaneParts {
 }
 
 const BATCH_RECORDS = 500;
-const FIRST_RETRY_MS = 100;
-const LONGEST_RETRY_MS = 5_000;
 /** How long a reader waits before it looks for gaps. */
 const QUIET_MS = 1_000;
 /** A position that only passed gaps is stored this seldom: often enough that retention never overtakes it. */
@@ -43,13 +43,15 @@ export class ProjectorLane {
   private retries = 0;
   private stopping = false;
   private reader: PartitionReader | null = null;
-  private wake: () => void = () => {};
+  private readonly pause: Signal;
   private readonly batch = new RecordBatch(BATCH_RECORDS);
 
   constructor(
     private readonly parts: LaneParts,
     readonly partition: number,
-  ) {}
+  ) {
+    this.pause = new Signal(parts.clock);
+  }
 
   status(): LaneStatus {
     const { partition, state, error, nextOffset, endOffset, retries } = this;
@@ -63,15 +65,14 @@ export class ProjectorLane {
       try {
         await this.project();
       } catch (thrown) {
-        const error = asStreamError(thrown);
+        const error = asStreamError(thrown, 'projection-failed');
         if (this.stopping) break;
         if (this.mustStop(error)) return;
-        const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(this.retries, 10));
-        this.retries++;
+        const delayMs = retryDelayMs(this.retries++);
         this.state = 'retrying';
         this.error = error;
         this.parts.onTrouble(this.partition, error, delayMs);
-        await this.pause(delayMs);
+        await this.pause.wait(delayMs);
       }
     }
     this.state = 'stopped';
@@ -80,7 +81,7 @@ export class ProjectorLane {
   /** Lets the batch at hand finish; resolves `run`. */
   async stop(): Promise<void> {
     this.stopping = true;
-    this.wake();
+    this.pause.wake();
     const { reader } = this;
     this.reader = null;
     await reader?.close();
@@ -155,22 +156,4 @@ export class ProjectorLane {
     }
     return { topic: this.parts.topic, partition: this.partition, alerts, unreadable, nextOffset };
   }
-
-  private async pause(delayMs: number): Promise<void> {
-    if (this.stopping) return;
-    await new Promise<void>((resolve) => {
-      const cancel = this.parts.clock.schedule(delayMs, resolve);
-      this.wake = () => {
-        cancel();
-        resolve();
-      };
-    });
-    this.wake = () => {};
-  }
-}
-
-function asStreamError(thrown: unknown): StreamError {
-  if (thrown instanceof StreamError) return thrown;
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return new StreamError('projection-failed', message, { cause: thrown });
 }

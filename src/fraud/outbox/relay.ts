@@ -14,9 +14,10 @@
  * R3 After any doubt about a commit: fence, then read the position again (I3).
  * R4 Sequences are relayed without a gap. What cannot be explained stops the relay with a reason; it skips nothing.
  */
-import { CommitDoubtfulError, StreamError } from '../../stream/errors.js';
+import { asStreamError, CommitDoubtfulError, StreamError } from '../../stream/errors.js';
 import type { Clock, EpochLog, LogBackend } from '../../stream/ports.js';
 import type { OutputRecord } from '../../stream/records.js';
+import { retryDelayMs, sitOut } from '../../stream/runtime/retries.js';
 import { Signal } from '../../stream/runtime/signal.js';
 import type { Outbox, OutboxEntry, OutboxPage, OutboxSeat } from './outbox.js';
 import { decodePosition, encodePosition } from './position.js';
@@ -58,8 +59,6 @@ export const OUTBOX_SEQUENCE_HEADER = 'outbox-sequence';
 const BATCH = { entries: 5_000, bytes: 4 * 1024 * 1024 } as const;
 /** Notifications can be lost with a connection; this is looked for without one. */
 const POLL_MS = 1_000;
-const FIRST_RETRY_MS = 100;
-const LONGEST_RETRY_MS = 5_000;
 /** The state log holds a record a commit, of which the last one counts. */
 const TRUNCATE_EVERY_COMMITS = 256;
 
@@ -223,17 +222,13 @@ export class OutboxRelay implements RelayStatusSource {
   }
 
   private async backOff(thrown: unknown, state: RelayState): Promise<void> {
-    const error = asStreamError(thrown);
-    const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(this.failures, 10));
-    this.failures++;
+    const error = asStreamError(thrown, 'relay-failed', 'Relaying changes failed: ');
+    const delayMs = retryDelayMs(this.failures++);
     this.state = state;
     this.error = error;
     this.parts.onTrouble?.(error, delayMs);
-    const until = this.parts.clock.monotonic() + delayMs;
     // New entries wake it too; they don't make the trouble shorter.
-    for (let leftMs = delayMs; leftMs > 0 && !this.stopped; leftMs = until - this.parts.clock.monotonic()) {
-      await this.signal.wait(leftMs);
-    }
+    await sitOut(delayMs, this.signal, this.parts.clock, () => this.stopped);
   }
 }
 
@@ -269,10 +264,4 @@ function entriesMissing(expected: number, found: number): StreamError {
 
 function seatLost(cause: Error): StreamError {
   return new StreamError('outbox-seat-lost', `The relay lost its seat in the database: ${cause.message}`, { cause });
-}
-
-function asStreamError(thrown: unknown): StreamError {
-  if (thrown instanceof StreamError) return thrown;
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return new StreamError('relay-failed', `Relaying changes failed: ${message}`, { cause: thrown });
 }

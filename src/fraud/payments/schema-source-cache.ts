@@ -9,6 +9,7 @@
  *    error meanwhile. One answer of any kind ends that.
  */
 import type { Clock } from '../../stream/ports.js';
+import { retryDelayMs } from '../../stream/runtime/retries.js';
 import {
   RegistryDeniedError,
   RegistryUnavailableError,
@@ -32,8 +33,7 @@ export interface SchemaCacheOptions {
 }
 
 const MAX_IN_FLIGHT = 8;
-const FIRST_PAUSE_MS = 100;
-const LONGEST_PAUSE_MS = 3_000;
+const PAUSES = { firstMs: 100, longestMs: 3_000 };
 const ASK_AGAIN_MS = 250;
 const UNKNOWN_FOR_MS = 10_000;
 
@@ -125,8 +125,7 @@ class CachedSchemas implements SchemaSource {
     const error = isKnown
       ? cause
       : new RegistryUnavailableError(`the schema registry gave no answer: ${reason}`, { cause });
-    const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.failuresInARow, 10));
-    this.failuresInARow += 1;
+    const pauseMs = retryDelayMs(this.failuresInARow++, PAUSES);
     this.failure = error;
     this.pauseEndsAt = this.options.clock.monotonic() + pauseMs;
     return error;

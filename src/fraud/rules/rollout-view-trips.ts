@@ -2,8 +2,9 @@
  * Owns handing trips on until each has been carried out: one at a time, the newest of each rule in each task, others
  * first where one fails. Neighbour: `rollout-view.ts` finds them.
  */
-import { StreamError } from '../../stream/errors.js';
+import { type StreamError, whileDoing } from '../../stream/errors.js';
 import type { Clock } from '../../stream/ports.js';
+import { retryDelayMs, sitOut } from '../../stream/runtime/retries.js';
 import { Signal } from '../../stream/runtime/signal.js';
 import { type RuleTrip, rolloutKey } from './rollout.js';
 
@@ -13,8 +14,6 @@ export interface TripDeliveryParts {
   onTrouble?(error: StreamError, retryInMs: number): void;
 }
 
-const FIRST_RETRY_MS = 100;
-const LONGEST_RETRY_MS = 5_000;
 const IDLE_MS = 60_000;
 
 export class TripDelivery {
@@ -57,18 +56,10 @@ export class TripDelivery {
       const newest = this.waiting.get(key) ?? trip;
       this.waiting.delete(key);
       this.waiting.set(key, newest);
-      const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(this.failures++, 10));
-      this.parts.onTrouble?.(asStreamError(trip, thrown), delayMs);
-      const until = this.parts.clock.monotonic() + delayMs;
-      for (let leftMs = delayMs; leftMs > 0 && !this.stopping; leftMs = until - this.parts.clock.monotonic()) {
-        await this.signal.wait(leftMs);
-      }
+      const delayMs = retryDelayMs(this.failures++);
+      const doing = `Pausing rule ${trip.ruleId}, which tripped in ${trip.taskId}`;
+      this.parts.onTrouble?.(whileDoing(thrown, 'trip-not-carried-out', doing), delayMs);
+      await sitOut(delayMs, this.signal, this.parts.clock, () => this.stopping);
     }
   }
-}
-
-function asStreamError({ ruleId, taskId }: RuleTrip, thrown: unknown): StreamError {
-  const code = thrown instanceof StreamError ? thrown.code : 'trip-not-carried-out';
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return new StreamError(code, `Pausing rule ${ruleId}, which tripped in ${taskId}: ${message}`, { cause: thrown });
 }

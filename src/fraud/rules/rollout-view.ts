@@ -8,10 +8,11 @@
  *              ▲                                            │
  *              └──────────────── retrying ◄── any trouble ──┘    what was known stays until the new reading has caught up
  */
-import { StreamError } from '../../stream/errors.js';
+import { StreamError, whileDoing } from '../../stream/errors.js';
 import { taskIdOf } from '../../stream/pipeline/pipeline.js';
 import type { Clock, LogBackend, PartitionReader } from '../../stream/ports.js';
 import { RecordBatch } from '../../stream/records.js';
+import { retryDelayMs } from '../../stream/runtime/retries.js';
 import { Signal } from '../../stream/runtime/signal.js';
 import { type RolloutRecord, type RuleTrip, rolloutKey, rolloutRecordSchema, type TakeUp } from './rollout.js';
 import { TripDelivery } from './rollout-view-trips.js';
@@ -54,8 +55,6 @@ const BUFFER_BYTES = 256 * 1024;
 const MOST_RECORDS = 10_000;
 const QUIET_MS = 1_000;
 const PARTITIONS_AGAIN_MS = 30_000;
-const FIRST_RETRY_MS = 100;
-const LONGEST_RETRY_MS = 5_000;
 
 export class RolloutReader implements RolloutView {
   private known: ReadonlyMap<string, RolloutRecord> = new Map();
@@ -112,8 +111,8 @@ export class RolloutReader implements RolloutView {
         await this.follow();
       } catch (thrown) {
         if (this.stopping) return;
-        const delayMs = Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** Math.min(this.failures++, 10));
-        const error = asStreamError(this.parts.topic, thrown);
+        const delayMs = retryDelayMs(this.failures++);
+        const error = whileDoing(thrown, 'rollout-unreadable', `Reading the roll-out topic ${this.parts.topic}`);
         this.trouble = error.message;
         this.parts.onTrouble?.(error, delayMs);
         await this.pause.wait(delayMs);
@@ -204,10 +203,4 @@ function unreadable(topic: string, offset: number): StreamError {
     'rollout-record-unreadable',
     `Record ${offset} of ${topic} is no roll-out record of this version and is left out`,
   );
-}
-
-function asStreamError(topic: string, thrown: unknown): StreamError {
-  const code = thrown instanceof StreamError ? thrown.code : 'rollout-unreadable';
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
-  return new StreamError(code, `Reading the roll-out topic ${topic}: ${message}`, { cause: thrown });
 }

@@ -7,7 +7,7 @@
  * timers fire before its next payment. Unlike there, time is taken to go on after the last payment: every timer that
  * is still pending fires.
  */
-import type { OpenKeyedStep, StepContext } from '../../stream/pipeline/pipeline.js';
+import type { OpenBatchStep, OpenKeyedStep, StepContext } from '../../stream/pipeline/pipeline.js';
 import { type ColumnsOf, makeColumns, TimerColumn } from '../../stream/state/layout.js';
 import { rememberPayment } from '../cards/remember-payment.js';
 import { cardState } from '../cards/state.js';
@@ -76,7 +76,7 @@ export interface TrialParts {
 
 /** Runs a trial. The rule must have been checked. */
 export async function tryRule(parts: TrialParts, cases: readonly TrialCase[]): Promise<TrialResult> {
-  const run = new TrialRun(parts, cases.length);
+  const run = new TrialRun(parts, cases.length, await score(parts.scorer).open(CONTEXT));
   const payments: TriedPayment[] = [];
   for (const [index, one] of cases.entries()) payments.push(await run.look(index, one));
   run.fireDue(Number.POSITIVE_INFINITY);
@@ -122,6 +122,7 @@ class TrialRun {
   constructor(
     private readonly parts: TrialParts,
     cards: number,
+    private readonly scoring: OpenBatchStep<PaymentBatch>,
   ) {
     const { rule, patterns, payments } = parts;
     this.batch = payments.makeBatch(1);
@@ -201,8 +202,7 @@ class TrialRun {
 
   private async score(given: number | null): Promise<void> {
     const { batch } = this;
-    const step = await score(this.parts.scorer).open(CONTEXT);
-    await step.apply(batch, NO_OUTPUTS);
+    await this.scoring.apply(batch, NO_OUTPUTS);
     if (given !== null) batch.score[0] = given;
   }
 

@@ -175,7 +175,6 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
     this.timers = new TimerQueue(options.maxTimers);
     const timers = this.timers;
     let opened: { state: KeyedState<F>; writeBehind: WriteBehind } | null = null;
-    const writes: { current: WriteBehind | null } = { current: null };
     const recovered = await recover({
       taskId: this.taskId,
       epochLog,
@@ -189,15 +188,10 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
         const erased = state as unknown as KeyedState;
         const writeBehind = new WriteBehind(erased, storage.store, options.writeBehind, start);
         opened = { state, writeBehind };
-        writes.current = writeBehind;
         return { state: erased, writeBehind, onTimer: (key, due) => timers.push(key, due) };
       },
       onProgress: (message) => this.parts.say('info', message),
       shouldStop: () => this.stopRequested,
-    }).catch(async (error: unknown) => {
-      // A write of this attempt must not reach the store after those of the next (I5).
-      await writes.current?.idle().catch(() => {}); // why it ended is known: `error`
-      throw error;
     });
     if (opened === null) throw new Error('recovery ended without a state');
     const { state, writeBehind } = opened as { state: KeyedState<F>; writeBehind: WriteBehind };

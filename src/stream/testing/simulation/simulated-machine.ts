@@ -2,17 +2,20 @@
  * Owns one simulated machine: its disk, the process that lives on it now, and in it the real task host with real tasks.
  * Neighbours: `cluster.ts` says which partitions it is told to own, and what befalls it.
  */
+
+import { taskIdOf } from '../../pipeline/pipeline.js';
 import type { LogBackend } from '../../ports.js';
 import type { TaskStatus } from '../../runtime/status.js';
 import { Task, type TaskEnd } from '../../runtime/task.js';
 import { type FatalTask, TaskHost } from '../../runtime/task-host.js';
+import { decodeResumePoint, RESUME_KEY } from '../../state/stored-form.js';
 import type { FaultPlan, ProcessFault } from './faults.js';
 import type { SeededRandom } from './random.js';
 import type { SchedulePlan } from './schedule-plan.js';
 import type { SimulatedDisks, SimulatedSnapshots } from './simulated-disk.js';
 import { SimulatedEpochLog } from './simulated-epoch-log.js';
 import type { SimulatedLog } from './simulated-log.js';
-import { type Outside, simulatedPipeline, TOPICS } from './simulated-pipeline.js';
+import { NAME, type Outside, simulatedPipeline, TOPICS } from './simulated-pipeline.js';
 import { type ProcessSurroundings, SimulatedProcess } from './simulated-process.js';
 import { SimulatedReader } from './simulated-reader.js';
 
@@ -100,16 +103,21 @@ export class SimulatedMachine {
 
   /**
    * After {@link stop}: partitions whose task ended cleanly at the epoch that `lastEpoch` says. What they left in the
-   * store is the live state; one that was fenced, and did not know it yet, left something older. So may one that
-   * was stopped between a doubtful commit and the recovery from it: a write that waited for that commit was dropped, and
-   * the next start replays it from the log. Its status can't tell, so tasks that met doubt are left to the audit's own
-   * recoveries, which read every disk.
+   * store is the live state; one that was fenced, and did not know it yet, left something older. So may one that was
+   * stopped between a doubtful commit and the recovery from it: a write that waited for that commit was dropped, and the
+   * next start replays it from the log. A task that met doubt counts where its store claims the last epoch.
    */
   liveAtTheEnd(lastEpoch: (partition: number) => number): readonly number[] {
     return this.lastStatuses
       .filter(({ partition, state, epoch }) => state === 'stopped' && epoch === lastEpoch(partition))
-      .filter(({ recoveries }) => recoveries === 0)
+      .filter(({ partition, recoveries, epoch }) => recoveries === 0 || this.storedEpoch(partition) === epoch)
       .map(({ partition }) => partition);
+  }
+
+  /** The epoch up to which a partition's store claims to be complete. */
+  private storedEpoch(partition: number): number {
+    const { entries } = this.world.disks.disk.directory(`${this.root}/${taskIdOf(NAME, partition)}`);
+    return decodeResumePoint(entries?.get(RESUME_KEY.toString('latin1')) ?? null)?.epoch ?? -1;
   }
 
   private newProcess(): SimulatedProcess {
