@@ -5,8 +5,6 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { rmSync } from 'node:fs';
-import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -16,18 +14,10 @@ import { startEmbeddedPostgres } from '../src/adapters/postgres/embedded-postgre
 import { Random } from '../src/fraud/world/random.js';
 import { fillAlerts, NEWEST_MS } from './api-alerts.js';
 import { type LoadFigures, load } from './api-load.js';
+import type { Bench, BenchPlace } from './bench.js';
 import { cpuSeconds, loadAverage, peakRssMiB } from './process-figures.js';
 
-export interface ApiBenchOptions {
-  readonly alerts: number;
-  readonly rate: number;
-  readonly seconds: number;
-  /** Everything lies in it; removed at the end. */
-  readonly directory: string;
-  say(line: string): void;
-}
-
-export interface ApiFigures extends LoadFigures {
+interface ApiFigures extends LoadFigures {
   readonly alerts: number;
   readonly fillSeconds: number;
   readonly databaseMiB: number;
@@ -42,7 +32,23 @@ export interface ApiFigures extends LoadFigures {
 
 const WARM_UP_SECONDS = 5;
 
-export async function benchApi({ alerts, rate, seconds, directory, say }: ApiBenchOptions): Promise<ApiFigures> {
+export const apiBench: Bench = {
+  name: 'api',
+  summary: 'lists of the analyst API over many alerts, in a fresh Postgres; needs no broker',
+  run: async (place) => {
+    const figures = await measure(place);
+    const rows = Object.entries(figures).map(([figure, value]) => ({
+      figure,
+      value: typeof value === 'number' ? value : JSON.stringify(value),
+    }));
+    return { figures: { ...figures }, rows };
+  },
+};
+
+async function measure({ options, directory, say }: BenchPlace): Promise<ApiFigures> {
+  const { alerts } = options;
+  const rate = options.rates?.[0] ?? 100;
+  const seconds = options.seconds ?? 60;
   const server = await startEmbeddedPostgres({ directory: join(directory, 'postgres'), log: () => {} });
   let service: ChildProcess | null = null;
   try {
@@ -83,7 +89,6 @@ export async function benchApi({ alerts, rate, seconds, directory, say }: ApiBen
     if (service !== null) await Promise.race([once(service, 'exit'), new Promise((done) => setTimeout(done, 5_000))]);
     service?.kill('SIGKILL');
     await server.stop();
-    rmSync(directory, { recursive: true, force: true });
   }
 }
 
@@ -108,16 +113,4 @@ async function slowestStatistics(address: string): Promise<number> {
     slowest = Math.max(slowest, performance.now() - began);
   }
   return Math.round(slowest * 10) / 10;
-}
-
-/** The figures as the last line, or as a table. */
-export function printApiFigures(figures: ApiFigures, json: boolean, commit: string): void {
-  const machine = { cores: cpus().length, cpu: cpus()[0]?.model ?? 'unknown', node: process.version };
-  if (json) {
-    process.stdout.write(`${JSON.stringify({ bench: 'api', ...figures, machine, commit })}\n`);
-    return;
-  }
-  for (const [name, value] of Object.entries(figures)) {
-    process.stdout.write(`${name.padEnd(26)} ${typeof value === 'object' ? JSON.stringify(value) : value}\n`);
-  }
 }

@@ -1,7 +1,7 @@
 /**
  * Owns `npm run bench -- formats`: the pipeline's rate on payments in Avro beside its rate on the same payments in JSON.
  * Runs take turns on one broker, so that both meet the same noise. Avro comes in two schema versions, through a real
- * registry. Neighbours: `kafka-bench.ts` measures one run, `main.ts` prints.
+ * registry. Neighbours: `log-bench.ts` measures one run, `main.ts` prints.
  */
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -11,44 +11,35 @@ import { PAYMENT_AVRO } from '../src/fraud/payments/decode-avro-schema.js';
 import { parsePayment } from '../src/fraud/payments/decode-json.js';
 import { InvalidPaymentError } from '../src/fraud/payments/refusal.js';
 import type { OutputRecord } from '../src/stream/records.js';
-import { type JobParts, pipelineJob } from './jobs.js';
-import type { Job, KafkaBench, Throughput } from './kafka-bench.js';
+import { type Bench, type BenchPlace, type BenchResult, median } from './bench.js';
+import { makeJob, workloadOf } from './job-files.js';
+import type { Job, Throughput } from './log-bench.js';
 import type { Workload } from './workload.js';
 
-export interface FormatFigures {
-  readonly json: Throughput;
-  readonly avro: Throughput;
-  /** Avro's rate as a share of JSON's, and its CPU seconds, both over the second halves of the runs. */
-  readonly rateShare: number;
-  readonly cpuShare: number;
-}
+export const formatsBench: Bench = {
+  name: 'formats',
+  summary: 'the detector on payments in Avro beside the same in JSON, with a real schema registry',
+  run: measure,
+};
 
-export interface FormatBench {
-  readonly bench: KafkaBench;
-  readonly parts: JobParts;
-  readonly riskUrl: string;
-  readonly load: Workload;
-  readonly payments: number;
-  readonly runs: number;
-  readonly directory: string;
-  readonly registryPort: number;
-  say(line: string): void;
-}
+const REGISTRY_PORT = 18_085;
 
 const SECOND_VERSION = {
   ...PAYMENT_AVRO,
   fields: [...PAYMENT_AVRO.fields, { name: 'loyaltyTier', type: ['null', 'string'], default: null }],
 };
 
-/** The medians of `runs` runs of each. */
-export async function benchFormats(options: FormatBench): Promise<FormatFigures> {
-  const { bench, load, payments, runs, say } = options;
+/** The medians of the runs of each. */
+async function measure(place: BenchPlace): Promise<BenchResult> {
+  const { say, options } = place;
+  const bench = await place.kafkaBench();
+  const load = workloadOf(place, 'pipeline');
   // Node runs this file as it is; its own folder tells it where the registry lies.
   const source = pathToFileURL(join(projectRoot, 'scripts', 'registry', 'apicurio.ts')).href;
   const { startRegistry, registerSchema } = (await import(source)) as typeof import('../scripts/registry/apicurio.js');
   const registry = await startRegistry({
-    port: options.registryPort,
-    output: join(options.directory, 'registry.log'),
+    port: REGISTRY_PORT,
+    output: join(place.directory, 'registry.log'),
   });
   try {
     const ids = [];
@@ -56,26 +47,35 @@ export async function benchFormats(options: FormatBench): Promise<FormatFigures>
       ids.push(await registerSchema(registry.url, 'bench-value', schema));
     }
     const flags = ['--payments-format', 'avro', '--registry-url', registry.url];
-    const json = pipelineJob(options.parts, options.riskUrl);
+    const json = await makeJob(place, 'pipeline');
     const jobs: readonly [Job, Workload, Throughput[]][] = [
       [json, load, []],
       [withFlags(json, flags), inAvro(load, ids), []],
     ];
-    for (let run = 0; run < runs; run++) {
+    for (let run = 0; run < options.runs; run++) {
       for (const [job, workload, results] of jobs) {
-        const measured = await bench.throughput(job, workload, payments);
+        const measured = await bench.throughput(job, workload, options.payments);
         results.push(measured);
         say(
           `${job.name}: ${measured.secondHalfPerSecond} payments/s, ${measured.secondHalfCpuPerMillion} CPU-s per million (second half), ${measured.alerts} alerts, ${measured.deadLetters} dead letters, load ${measured.load}`,
         );
       }
     }
-    const [ofJson, ofAvro] = jobs.map(([, , results]) => median(results));
+    const [ofJson, ofAvro] = jobs.map(([, , results]) => median(results, (run) => run.secondHalfPerSecond).middle);
+    // Over the second halves of the runs.
+    const rateShare = share(ofAvro.secondHalfPerSecond, ofJson.secondHalfPerSecond);
+    const cpuShare = share(ofAvro.secondHalfCpuPerMillion, ofJson.secondHalfCpuPerMillion);
     return {
-      json: ofJson,
-      avro: ofAvro,
-      rateShare: share(ofAvro.secondHalfPerSecond, ofJson.secondHalfPerSecond),
-      cpuShare: share(ofAvro.secondHalfCpuPerMillion, ofJson.secondHalfCpuPerMillion),
+      figures: { json: ofJson, avro: ofAvro, rateShare, cpuShare },
+      rows: [
+        { format: 'JSON', '2nd half/s': ofJson.secondHalfPerSecond, 'CPU-s/M': ofJson.secondHalfCpuPerMillion },
+        {
+          format: 'Avro',
+          '2nd half/s': ofAvro.secondHalfPerSecond,
+          'CPU-s/M': ofAvro.secondHalfCpuPerMillion,
+          'of JSON': rateShare,
+        },
+      ],
     };
   } finally {
     await registry.kill();
@@ -83,9 +83,6 @@ export async function benchFormats(options: FormatBench): Promise<FormatFigures>
 }
 
 const share = (value: number, of: number) => Math.round((value / of) * 1_000) / 1_000;
-
-const median = (results: readonly Throughput[]): Throughput =>
-  [...results].sort((a, b) => a.secondHalfPerSecond - b.secondHalfPerSecond)[Math.floor(results.length / 2)];
 
 function withFlags(job: Job, flags: readonly string[]): Job {
   return {

@@ -12,8 +12,13 @@ export function cpuSeconds(pid: number): number {
 }
 
 /** Highest resident set so far, in MiB. */
-export function peakRssMiB(pid: number): number {
-  const line = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+export const peakRssMiB = (pid: number): number => memoryMiB(pid, 'VmHWM');
+
+/** Resident set now, in MiB. */
+export const rssMiB = (pid: number): number => memoryMiB(pid, 'VmRSS');
+
+function memoryMiB(pid: number, field: string): number {
+  const line = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
   return line === null ? 0 : Math.round(Number(line[1]) / 1024);
 }
 

@@ -1,9 +1,10 @@
 /**
  * Owns a service process under measurement: starting it, following its progress, stopping it. Progress is what the
- * process itself says on standard output: lines that contain `payments=<n>` and `lag=<n>`.
+ * process itself says on standard output: lines of `name=number` with `payments` and `lag` among them.
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { cpuSeconds, peakRssMiB, rssMiB } from './process-figures.js';
 
 export interface Progress {
   readonly payments: number;
@@ -14,6 +15,7 @@ const STOP_TIMEOUT_MS = 15_000;
 
 export class ServiceUnderTest {
   private latest: Progress = { payments: 0, lag: Number.POSITIVE_INFINITY };
+  private readonly told = new Map<string, number>();
   private readonly lines: string[] = [];
   private ended: number | null = null;
 
@@ -35,8 +37,26 @@ export class ServiceUnderTest {
     return new ServiceUnderTest(spawn(process.execPath, [script, ...args], { stdio: ['ignore', 'pipe', 'pipe'] }));
   }
 
-  get pid(): number {
+  private get pid(): number {
     return this.child.pid ?? 0;
+  }
+
+  /** User and system time so far, in seconds. */
+  cpuSeconds(): number {
+    return cpuSeconds(this.pid);
+  }
+
+  rssMiB(): number {
+    return rssMiB(this.pid);
+  }
+
+  peakRssMiB(): number {
+    return peakRssMiB(this.pid);
+  }
+
+  /** The newest number told under this name; null before the first. */
+  value(name: string): number | null {
+    return this.told.get(name) ?? null;
   }
 
   get progress(): Progress {
@@ -67,8 +87,10 @@ export class ServiceUnderTest {
   private onLine(line: string): void {
     this.lines.push(line);
     if (this.lines.length > 200) this.lines.shift();
-    const payments = /\bpayments=(\d+)/.exec(line);
-    const lag = /\blag=(\d+)/.exec(line);
-    if (payments !== null && lag !== null) this.latest = { payments: Number(payments[1]), lag: Number(lag[1]) };
+    for (const [, name, value] of line.matchAll(/(?:^| )([a-z0-9-]+)=([0-9.]+)(?= |$)/g)) {
+      this.told.set(name, Number(value));
+    }
+    const [payments, lag] = [this.value('payments'), this.value('lag')];
+    if (payments !== null && lag !== null) this.latest = { payments, lag };
   }
 }

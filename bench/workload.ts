@@ -1,6 +1,6 @@
 /**
  * Owns what the benchmarks feed: the labelled payments where they are (../shared/data or --file), else the simulated
- * card world. Neighbours: `kafka-bench.ts` loads it into topics, at full speed or at a pace.
+ * card world. Neighbours: `log-bench.ts` loads it into topics, at full speed or at a pace.
  */
 import { createReadStream, existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';

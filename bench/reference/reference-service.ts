@@ -15,7 +15,7 @@ const supervisor = new Supervisor({
   entry: new URL('./reference-worker.js', import.meta.url),
   workerData: settings,
   workers: settings.workers,
-  assignment: await backend.openAssignment({ group: settings.run, topic: settings.topics.payments }),
+  assignment: await backend.openAssignment({ group: settings.run, source: { topics: [settings.topics.payments] } }),
   clock: systemClock,
   onFatal: (error) => {
     process.stderr.write(`${error.message}\n`);
@@ -27,7 +27,8 @@ await supervisor.start();
 const ticker = setInterval(() => {
   const payments = supervisor.tasks.reduce((sum, { records }) => sum + records, 0);
   const lag = supervisor.tasks.reduce((sum, task) => sum + task.endOffset - task.committedOffset, 0);
-  process.stdout.write(`payments=${payments} lag=${lag}\n`);
+  const epochs = supervisor.tasks.reduce((sum, { epoch }) => sum + epoch + 1, 0);
+  process.stdout.write(`payments=${payments} lag=${lag} epochs=${epochs}\n`);
 }, 250);
 process.on('SIGTERM', () => {
   clearInterval(ticker);

@@ -1,7 +1,8 @@
 /** Owns a worker thread of the reference service: the same core and stores as the product, another pipeline. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { openKafkaBackend } from '../../src/adapters/kafka/backend.js';
-import { directorySnapshotStore } from '../../src/adapters/object-storage/directory-snapshot-store.js';
+import { directoryObjects } from '../../src/adapters/object-storage/directory-objects.js';
+import { objectSnapshotStore } from '../../src/adapters/object-storage/snapshot-store.js';
 import { rocksDbStateStore } from '../../src/adapters/rocksdb/rocksdb-state-store.js';
 import { ROCKSDB_OPTIONS } from '../../src/app/task-options.js';
 import { systemClock } from '../../src/stream/runtime/system-clock.js';
@@ -25,14 +26,14 @@ const definition = await referencePipeline(data.topics, data.model, data.thresho
 await serveWorker({
   port: parentPort,
   clock: systemClock,
-  makeTask: (partition, say, trustsStore) =>
+  makeTask: ({ partition }, say, trustsStore) =>
     new Task({
       partition,
       worker,
       definition,
       backend,
       openStore: rocksDbStateStore(ROCKSDB_OPTIONS),
-      snapshots: directorySnapshotStore({ directory: `${data.directory}/checkpoints` }),
+      snapshots: objectSnapshotStore(directoryObjects({ directory: `${data.directory}/checkpoints` })),
       disk: systemDisk,
       clock: systemClock,
       say,
