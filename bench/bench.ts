@@ -97,6 +97,8 @@ export class BenchPlace {
   private readonly closeRisk = async (): Promise<void> => (await this.risk)?.close();
 
   private async startBroker(): Promise<readonly string[]> {
+    const named = process.env.KAFKA_BROKERS?.split(',').filter(Boolean) ?? [];
+    if (named.length > 0) return named;
     const { startBroker } = (await import(
       new URL('../scripts/kafka/broker.js', import.meta.url).href
     )) as typeof import('../scripts/kafka/broker.js');

@@ -17,6 +17,7 @@ import { idleBench } from './idle.js';
 import { latencyBench } from './latency.js';
 import { microBench } from './micro.js';
 import { loadAverage } from './process-figures.js';
+import { recoveryBench } from './recovery.js';
 import { scaleBench } from './scale.js';
 import { stateBench } from './state.js';
 import { throughputBench } from './throughput.js';
@@ -27,6 +28,7 @@ const BENCHES: readonly Bench[] = [
   latencyBench,
   stateBench,
   scaleBench,
+  recoveryBench,
   idleBench,
   embeddedBench,
   microBench,

@@ -80,6 +80,12 @@ export class ServiceUnderTest {
     if (this.ended === null) this.child.kill('SIGKILL');
   }
 
+  /** Ends it as a crash would. */
+  async kill(): Promise<void> {
+    this.child.kill('SIGKILL');
+    while (this.ended === null) await sleep(5);
+  }
+
   private tail(): string {
     return this.lines.slice(-15).join('\n');
   }

@@ -1,28 +1,31 @@
 /**
  * Owns starting a Kafka broker on this machine for development and tests: with Java, whose jars Maven fetches once into
  * .kafka/lib, or else with Docker. `KAFKA_BROKERS` names a running cluster instead.
- * Neighbours: `dev.ts` starts one for people, tests of the Kafka adapter start their own. Erasable TypeScript without
+ * Neighbours: `java.ts` runs it, `dev.ts` starts one for people, tests of the Kafka adapter start their own, `cluster.ts`
+ * starts several. Erasable TypeScript without
  * imports from src, so that Node runs it as it is.
  */
-import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, openSync } from 'node:fs';
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
-import { createConnection } from 'node:net';
-import { dirname, join, resolve } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
-import kafkajs from 'kafkajs';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import {
+  accepts,
+  type BrokerProcess,
+  fetchJars,
+  formatStorage,
+  here,
+  jarsAreThere,
+  processOf,
+  run,
+  spawnBroker,
+  untilReady,
+} from './java.ts';
 
-const run = promisify(execFile);
-const here = dirname(fileURLToPath(import.meta.url));
-const projectRoot = resolve(here, '..', '..');
 const DOCKER_IMAGE = 'apache/kafka:4.2.0';
 const OLDEST_JAVA = 17;
 const READY_MS = 90_000;
-const STOP_MS = 20_000;
-const FETCH_JARS_MS = 600_000;
 
 /** How a broker can be had here. */
 export type BrokerSource =
@@ -91,29 +94,16 @@ async function startWithJava(options: BrokerOptions): Promise<RunningBroker> {
   const configuration = join(directory, 'server.properties');
   await writeFile(configuration, await propertiesOf(options, join(directory, 'data')));
   if (!existsSync(join(directory, 'data', 'meta.properties'))) await format(configuration, options.features ?? {});
-  const output = join(directory, 'broker.log');
-  const log = openSync(output, 'a');
-  const heap = `-Xmx${options.heapMb ?? 512}m`;
-  const child = spawn(
-    'java',
-    // The serial collector and the first compiler tier: up in 5 s, 370 MB.
-    [heap, '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', ...javaArguments(), 'kafka.Kafka', configuration],
-    { cwd: directory, stdio: ['ignore', log, log] },
-  );
-  closeSync(log);
+  const child = spawnBroker(directory, configuration, options.heapMb ?? 512);
   const broker = running(child, options.port);
   try {
-    await untilReady(options.port, () => (child.exitCode === null && child.signalCode === null ? null : output));
+    const output = join(directory, 'broker.log');
+    await untilReady(options.port, () => (child.isRunning() ? null : output), READY_MS);
   } catch (error) {
     await broker.kill();
     throw error;
   }
   return broker;
-}
-
-function javaArguments(): string[] {
-  const logging = `-Dlog4j2.configurationFile=${join(here, 'log4j2.properties')}`;
-  return [logging, '-cp', join(jarsDirectory(), '*')];
 }
 
 async function propertiesOf(options: BrokerOptions, data: string): Promise<string> {
@@ -127,33 +117,19 @@ async function propertiesOf(options: BrokerOptions, data: string): Promise<strin
 }
 
 async function format(configuration: string, features: Readonly<Record<string, number>>): Promise<void> {
-  // The command line would take an id that begins with a dash for an option.
-  const clusterId = `F${randomBytes(16).toString('base64url').slice(1)}`;
   const levels = Object.entries(features).flatMap(([name, level]) => ['--feature', `${name}=${level}`]);
-  const command = ['kafka.tools.StorageTool', 'format', '-t', clusterId, '-c', configuration, ...levels];
-  await run('java', ['-XX:TieredStopAtLevel=1', ...javaArguments(), ...command], { timeout: READY_MS });
+  await formatStorage(configuration, newClusterId(), levels);
 }
 
-function running(child: ChildProcess, port: number): RunningBroker {
-  const { pid } = child;
-  if (pid === undefined) throw new Error('java could not be started; is it on the PATH?');
-  const ended = new Promise<void>((done) => child.once('exit', () => done()));
-  // A test run that ends early must not leave a broker behind.
-  const killWithUs = () => child.kill('SIGKILL');
-  process.once('exit', killWithUs);
-  const end = async (signal: NodeJS.Signals) => {
-    process.removeListener('exit', killWithUs);
-    if (child.exitCode !== null || child.signalCode !== null) return;
-    child.kill(signal);
-    await Promise.race([ended, sleep(STOP_MS, undefined, { ref: false })]);
-    child.kill('SIGKILL');
-    await ended;
-  };
+/** The command line would take an id that begins with a dash for an option. */
+export const newClusterId = () => `F${randomBytes(16).toString('base64url').slice(1)}`;
+
+function running(child: BrokerProcess, port: number): RunningBroker {
   return {
     brokers: [`127.0.0.1:${port}`],
-    pid,
-    stop: (signal = 'SIGTERM') => end(signal),
-    kill: () => end('SIGKILL'),
+    pid: child.pid,
+    stop: (signal = 'SIGTERM') => child.end(signal),
+    kill: () => child.end('SIGKILL'),
   };
 }
 
@@ -179,13 +155,14 @@ async function startWithDocker(options: BrokerOptions): Promise<RunningBroker> {
     '-e',
     `KAFKA_${property.replaceAll('.', '_').toUpperCase()}=${value}`,
   ]);
-  const child = spawn(
+  const docker = spawn(
     'docker',
     ['run', '--rm', '--name', name, '-p', `127.0.0.1:${port}:${port}`, ...environment, DOCKER_IMAGE],
     {
       stdio: 'ignore',
     },
   );
+  const child = processOf(docker);
   const broker = running(child, port);
   const kill = async () => {
     // Fails where the container is gone already, which is what is wanted.
@@ -193,75 +170,12 @@ async function startWithDocker(options: BrokerOptions): Promise<RunningBroker> {
     await broker.kill();
   };
   try {
-    await untilReady(port, () => (child.exitCode === null ? null : `docker logs ${name}`));
+    await untilReady(port, () => (child.isRunning() ? null : `docker logs ${name}`), READY_MS);
   } catch (error) {
     await kill();
     throw error;
   }
   return { ...broker, kill };
-}
-
-/** `died` names where the reason is to be found once the broker has ended. */
-async function untilReady(port: number, died: () => string | null): Promise<void> {
-  const deadline = Date.now() + READY_MS;
-  const kafka = new kafkajs.Kafka({
-    clientId: 'until-ready',
-    brokers: [`127.0.0.1:${port}`],
-    logLevel: kafkajs.logLevel.NOTHING,
-    retry: { retries: 0 },
-  });
-  for (;;) {
-    const where = died();
-    if (where !== null) throw new Error(`The Kafka broker on port ${port} ended while it started; see ${where}`);
-    if ((await accepts(port)) && (await hasMetadata(kafka))) return;
-    if (Date.now() > deadline) throw new Error(`The Kafka broker on port ${port} did not answer within ${READY_MS} ms`);
-    await sleep(100);
-  }
-}
-
-async function hasMetadata(kafka: kafkajs.Kafka): Promise<boolean> {
-  const admin = kafka.admin();
-  try {
-    await admin.connect();
-    return (await admin.describeCluster()).brokers.length > 0;
-  } catch {
-    // Not ready: asked again until the deadline.
-    return false;
-  } finally {
-    await admin.disconnect();
-  }
-}
-
-function accepts(port: number): Promise<boolean> {
-  return new Promise((done) => {
-    const socket = createConnection({ host: '127.0.0.1', port });
-    const end = (accepted: boolean) => {
-      socket.destroy();
-      done(accepted);
-    };
-    socket.once('connect', () => end(true));
-    socket.once('error', () => end(false));
-    socket.setTimeout(1_000, () => end(false));
-  });
-}
-
-const jarsDirectory = () => join(projectRoot, '.kafka', 'lib');
-const jarsAreThere = () => existsSync(jarsDirectory());
-
-/** Brings the jars in, once a checkout: into a directory aside, then renamed, so that nobody sees half of them. */
-async function fetchJars(): Promise<void> {
-  if (jarsAreThere()) return;
-  const aside = `${jarsDirectory()}.${process.pid}`;
-  process.stderr.write('Fetching the Kafka broker by Maven (55 MB, once) ...\n');
-  const pom = join(here, 'pom.xml');
-  const goal = ['-q', '-B', '-f', pom, 'dependency:copy-dependencies', `-DoutputDirectory=${aside}`];
-  await run('mvn', goal, { timeout: FETCH_JARS_MS, maxBuffer: 16 * 1024 * 1024 });
-  try {
-    await rename(aside, jarsDirectory());
-  } catch (error) {
-    await rm(aside, { recursive: true, force: true });
-    if (!jarsAreThere()) throw error;
-  }
 }
 
 async function answers(command: string, argument: string): Promise<boolean> {

@@ -46,6 +46,24 @@ export function compare(expected: Expected, found: Found): Verdict {
   return { ...alerts, deadLetters, deadLettersWrong, cardsWrong, differences: told.lines };
 }
 
+/**
+ * Compares while a run goes on. `expected`: alerts that must be there by now; others may be there as well. Returns the
+ * differences in words.
+ */
+export function compareAlertsSoFar(expected: Expected['alerts'], found: readonly AlertOutcome[]): readonly string[] {
+  const told = new Told();
+  const seen = new Set<string>();
+  const among = found.filter(({ id }) => {
+    // A doubled one counts whether it was expected already or not.
+    const isDoubled = seen.has(id);
+    seen.add(id);
+    if (isDoubled) told.add('doubled alert', id);
+    return !isDoubled && expected.has(id);
+  });
+  compareAlerts(expected, among, told);
+  return told.lines;
+}
+
 /** Differences in words: the first ones of each sort, and how many more there are. */
 class Told {
   private readonly bySort = new Map<string, { count: number; readonly first: string[] }>();

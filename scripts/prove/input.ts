@@ -19,6 +19,8 @@ export interface InputPlan {
   /** Good messages between two malformed ones. */
   readonly malformedEvery: number;
   readonly seed: number;
+  /** The world that pays where there is no file; a quiet one of 5,000 cards where left out. */
+  readonly world?: { readonly cards: number; readonly fraudPerThousand: number; readonly latePerThousand: number };
 }
 
 export interface InputMessage {
@@ -36,7 +38,8 @@ const WORLD_ALONE = { cards: 5_000, fraudPerThousand: 4, latePerThousand: 10 } a
 const WORLD_MERCHANTS = 300;
 /** After so many messages a card is tested by small payments; every third test ends in a large one. */
 const TEST_EVERY = 500;
-const TESTED_CARDS = 97;
+/** Cards beside the world's own that are tested. */
+export const TESTED_CARDS = 97;
 const SMALL_PAYMENTS = 5;
 const WORLD_ALONE_STARTS = Date.UTC(2025, 0, 1);
 
@@ -67,7 +70,7 @@ export async function* inputMessages(plan: InputPlan): AsyncGenerator<readonly I
 
 async function* worldAlone(plan: InputPlan, mixer: Mixer): AsyncGenerator<readonly InputMessage[]> {
   const startMs = WORLD_ALONE_STARTS;
-  const world = cardWorld({ ...WORLD_ALONE, merchants: WORLD_MERCHANTS, seed: plan.seed, startMs });
+  const world = cardWorld({ ...(plan.world ?? WORLD_ALONE), merchants: WORLD_MERCHANTS, seed: plan.seed, startMs });
   for (let made = 0; made < plan.payments; ) {
     const messages = world.next(Number.MAX_SAFE_INTEGER, Math.min(CHUNK, plan.payments - made));
     for (const { key, value, atMs } of messages) {

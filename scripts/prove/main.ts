@@ -1,10 +1,15 @@
 /**
  * Owns `npm run prove`: the proof that alerts are exactly once, on a real broker with real processes of the service.
  *
+ *   npm run prove -- --cycles N [--seed S] [--instances K] [--nemeses a,b] [--cluster 1|3] [--secure] [--json FILE] ...
+ *   npm run prove -- recovery [--cards N] ...
+ *   npm run prove -- overload [--minutes N] [--kind broker|database|lookup|all] ...
  *   npm run prove -- rules [--changes N] [--kills N] [--rate N] [--seed S] [--keep]
  *   npm run prove -- --quick [--payments N] [--seed S] [--file PATH] [--runs a,b] [--keep]
  *
- * `rules` changes rules through the API under load, see `rules/proof.ts`. Else: runs, each from scratch on topics of its own, each compared with the same plain reference:
+ * `--cycles` strikes a running system again and again, see `cycles/proof.ts`; `recovery` measures how soon it is back,
+ * see `cycles/recovery.ts`; `overload` shows that memory
+ * stays flat when all is slow, see `overload/proof.ts`; `rules` changes rules through the API under load, see `rules/proof.ts`. Else: runs, each from scratch on topics of its own, each compared with the same plain reference:
  *   undisturbed   one service
  *   kills         one service with little memory, killed by kill -9 at random moments and started again, once
  *                 without its disk
@@ -13,9 +18,15 @@
  * Exit code 0: every run is right. docs/PROVING.md tells what is compared, and why that is enough.
  */
 import { existsSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { readCyclesOptions, readRecoveryOptions } from './cycles/options.js';
+import { proveCycles } from './cycles/proof.js';
+import { proveRecovery } from './cycles/recovery.js';
+import { UsageError, wholeNumber } from './flags.js';
 import type { InputPlan } from './input.js';
 import { type LoadedInput, loadAmongAborted, loadPlain } from './load.js';
+import { proveOverload, readOverloadOptions } from './overload/proof.js';
 import { labelledPaymentsFile } from './project.js';
 import type { Reference } from './reference.js';
 import { table, tellInput, tellReference } from './report.js';
@@ -73,17 +84,6 @@ function readOptions(argv: readonly string[]): Options {
     kills: values.quick ? QUICK_KILLS : KILLS,
     keep: values.keep,
   };
-}
-
-class UsageError extends Error {}
-
-function wholeNumber(name: string, text: string | undefined, otherwise: number, least: number): number {
-  if (text === undefined) return otherwise;
-  const number = Number(text.replaceAll('_', ''));
-  if (!Number.isSafeInteger(number) || number < least) {
-    throw new UsageError(`--${name} must be a whole number from ${least}; it is ${text}`);
-  }
-  return number;
 }
 
 function planOf(name: RunName, { kills, input }: Options): RunPlan {
@@ -177,16 +177,38 @@ function readRulesOptions(argv: readonly string[]): RulesProofOptions {
   };
 }
 
+/** The report goes to a file as well where one is named. */
+async function cycles(argv: readonly string[]): Promise<boolean> {
+  const { json, ...options } = readCyclesOptions(argv);
+  return reported(await proveCycles(options, say), json);
+}
+
+async function recovery(argv: readonly string[]): Promise<boolean> {
+  const { json, ...options } = readRecoveryOptions(argv);
+  return reported(await proveRecovery(options, say), json);
+}
+
+async function reported(report: { readonly problems: readonly string[] }, json: string | null): Promise<boolean> {
+  if (json !== null) await writeFile(json, `${JSON.stringify(report, null, 2)}\n`);
+  return report.problems.length === 0;
+}
+
+/** The proof that is asked for; whether all of it is right. */
+function proofOf(argv: readonly string[]): Promise<boolean> {
+  if (argv[0] === 'rules') return proveRules(readRulesOptions(argv.slice(1)), say);
+  if (argv[0] === 'overload') return proveOverload(readOverloadOptions(argv.slice(1)), say);
+  if (argv[0] === 'recovery') return recovery(argv.slice(1));
+  if (argv.some((flag) => flag.startsWith('--cycles'))) return cycles(argv);
+  return prove(readOptions(argv));
+}
+
 const isParseError = (error: unknown) =>
   error instanceof TypeError && 'code' in error && String(error.code).startsWith('ERR_PARSE_ARGS');
 
 // What runs still goes with this process; see `service.ts` and the broker's own.
 for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(130));
 try {
-  const argv = process.argv.slice(2);
-  const isRight =
-    argv[0] === 'rules' ? await proveRules(readRulesOptions(argv.slice(1)), say) : await prove(readOptions(argv));
-  process.exitCode = isRight ? 0 : 1;
+  process.exitCode = (await proofOf(process.argv.slice(2))) ? 0 : 1;
 } catch (error) {
   const isUsage = error instanceof UsageError || isParseError(error);
   process.stderr.write(`prove: ${error instanceof Error ? (isUsage ? error.message : error.stack) : String(error)}\n`);

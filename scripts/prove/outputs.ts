@@ -23,42 +23,65 @@ export interface ReadRecord {
 
 /** Every committed record of a topic, partition by partition. */
 export async function readTopic(backend: LogBackend, topic: string): Promise<readonly ReadRecord[]> {
-  const admin = await backend.openAdmin();
-  const ranges = await admin.ranges(topic).finally(() => admin.close());
   const records: ReadRecord[] = [];
-  for (const { partition, start, end } of ranges) {
-    if (end <= start) continue;
-    const reader = await backend.openReader({ topic, partition, from: 'earliest' });
-    await readTo(reader, end, (record) => records.push(record)).finally(() => reader.close());
-  }
+  await eachRecord(backend, topic, (record) => records.push(record));
   return records;
 }
 
-async function readTo(reader: PartitionReader, end: number, take: (record: ReadRecord) => void): Promise<void> {
+/** Hands every committed record to `take`, partition by partition; holds none. */
+async function eachRecord(backend: LogBackend, topic: string, take: (record: ReadRecord) => void): Promise<void> {
+  const admin = await backend.openAdmin();
+  const ranges = await admin.ranges(topic).finally(() => admin.close());
+  for (const { partition, start, end } of ranges) {
+    if (end <= start) continue;
+    const reader = await backend.openReader({ topic, partition, from: 'earliest' });
+    await readTo(reader, end, (batch) => {
+      for (let index = 0; index < batch.count; index++) {
+        take({ key: copy(batch.key(index)), value: copy(batch.value(index)), headers: batch.headers(index) });
+      }
+    }).finally(() => reader.close());
+  }
+}
+
+/**
+ * Reads on to the offset `end`; each batch is valid until what `take` returned has settled. Errors: nothing came for a
+ * minute.
+ */
+export async function readTo(
+  reader: PartitionReader,
+  end: number,
+  take: (batch: RecordBatch) => void | Promise<void>,
+): Promise<void> {
   const batch = new RecordBatch(READ_RECORDS);
-  const deadline = Date.now() + READ_MS;
+  let deadline = Date.now() + READ_MS;
   while (reader.position < end) {
-    const count = reader.read(batch);
-    for (let index = 0; index < count; index++) {
-      take({ key: copy(batch.key(index)), value: copy(batch.value(index)), headers: batch.headers(index) });
+    if (reader.read(batch) > 0) {
+      await take(batch);
+      deadline = Date.now() + READ_MS;
+      continue;
     }
-    if (count > 0) continue;
     if (Date.now() > deadline) {
-      throw new Error(`${reader.topic}-${reader.partition} was read to ${reader.position} of ${end} in ${READ_MS} ms`);
+      throw new Error(`${reader.topic}-${reader.partition} was read to ${reader.position} of ${end}: nothing for 60 s`);
     }
     await reader.whenReadable(100);
   }
 }
 
-const copy = (bytes: Buffer | null) => (bytes === null ? null : Buffer.from(bytes));
+/** A copy that stays valid. */
+export const copy = (bytes: Buffer | null) => (bytes === null ? null : Buffer.from(bytes));
 
 export async function readAlerts(backend: LogBackend, topic: string): Promise<readonly AlertOutcome[]> {
-  return (await readTopic(backend, topic)).map(({ value, headers }) => {
-    if (value === null) throw new Error(`${topic} holds an alert without a value`);
-    const alert = alertOutcome(value);
-    if (text(headers, 'ce_id') !== alert.id) throw new Error(`alert ${alert.id} has another id in its header`);
-    return alert;
-  });
+  const alerts: AlertOutcome[] = [];
+  await eachRecord(backend, topic, ({ value, headers }) => alerts.push(readAlert(topic, value, headers)));
+  return alerts;
+}
+
+/** Errors: it is no alert, or its header names another one. */
+export function readAlert(topic: string, value: Buffer | null, headers: readonly RecordHeader[]): AlertOutcome {
+  if (value === null) throw new Error(`${topic} holds an alert without a value`);
+  const alert = alertOutcome(value);
+  if (text(headers, 'ce_id') !== alert.id) throw new Error(`alert ${alert.id} has another id in its header`);
+  return alert;
 }
 
 /** Errors: a dead letter of another source topic than `sourceTopic`. */
@@ -115,11 +138,15 @@ export interface IndependentCount {
 
 const run = promisify(execFile);
 
-/** Counts a topic's committed records with kcat, and the different values of one header; null where kcat is missing. */
+/**
+ * Counts a topic's committed records with kcat, and the different values of one header; null where kcat is missing.
+ * `settings`: of its connection, `name=value` each.
+ */
 export async function countWithKcat(
   brokers: readonly string[],
   topic: string,
   header: string,
+  settings: readonly string[] = [],
 ): Promise<IndependentCount | null> {
   const consume = [
     '-C',
@@ -133,6 +160,7 @@ export async function countWithKcat(
     '%h\\n',
     '-X',
     'isolation.level=read_committed',
+    ...settings.flatMap((setting) => ['-X', setting]),
   ];
   let stdout: string;
   try {

@@ -12,6 +12,9 @@ export const projectRoot = rootAbove(dirname(fileURLToPath(import.meta.url)));
 /** The built service, as `npm start` runs it. */
 export const serviceEntry = join(projectRoot, 'dist', 'src', 'main.js');
 
+/** The built command `fraud`. */
+export const commandEntry = join(projectRoot, 'dist', 'src', 'cli', 'process.js');
+
 /** Payments with labels, kept beside the checkout; not everybody has them. */
 export const labelledPaymentsFile = join(projectRoot, '..', 'shared', 'data', 'payments-labelled.csv.gz');
 

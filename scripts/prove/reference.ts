@@ -38,32 +38,66 @@ const BATCH = 256;
 /** A sender's clock can take event time this far ahead of the log's own. */
 const FUTURE_ALLOWANCE_MS = 60_000;
 
+/** A message as it lies in the source. The bytes are kept until they were looked at, those of a bad one for ever. */
+export interface SourceMessage {
+  readonly key: Buffer | null;
+  readonly value: Buffer | null;
+  readonly offset: number;
+  /** The log's own time of the record, ms since 1970. */
+  readonly timestampMs: number;
+}
+
 /** Computes the reference. `pipeline` is what the service runs, opened by the same code from the same settings. */
 export async function computeReference(pipeline: FraudPipeline, input: LoadedInput): Promise<Reference> {
-  const partitions: PartitionReference[] = [];
-  for (let partition = 0; partition < input.plan.partitions; partition++) {
-    const reference = new PartitionReference(pipeline, partition, input.cards[partition], input.timestampMs);
-    await reference.open();
-    partitions.push(reference);
-  }
-  const seen = partitions.map(() => 0);
+  const { timestampMs } = input;
+  const reference = await RunningReference.open(pipeline, input.cards);
+  const seen = input.cards.map(() => 0);
   for await (const messages of inputMessages(input.plan)) {
     for (const { partition, key, value } of messages) {
       const offset = input.offsets[partition].at(seen[partition]++);
-      const reference = partitions[partition];
-      reference.add(key, value, offset);
-      if (reference.isFull) await reference.run();
+      await reference.add(partition, { key, value, offset, timestampMs });
     }
   }
-  for (const reference of partitions) await reference.finish();
-  return {
-    payments: sum(partitions.map(({ payments }) => payments)),
-    alerts: distinct(partitions.flatMap(({ alerts }) => alerts)),
-    deadLetters: partitions.flatMap(({ deadLetters }) => deadLetters),
-    cards: partitions.map((reference) => reference.describeCards()),
-    late: sum(partitions.map(({ late }) => late)),
-    timerAlerts: sum(partitions.map(({ timerAlerts }) => timerAlerts)),
-  };
+  return reference.finish();
+}
+
+/** The reference of an input that is still growing: each message is taken in as it becomes known. */
+export class RunningReference {
+  private constructor(private readonly partitions: readonly PartitionReference[]) {}
+
+  /** `cards`: by partition, how many pay in it at most. */
+  static async open(pipeline: FraudPipeline, cards: readonly number[]): Promise<RunningReference> {
+    const partitions = cards.map((most, partition) => new PartitionReference(pipeline, partition, most));
+    for (const partition of partitions) await partition.open();
+    return new RunningReference(partitions);
+  }
+
+  /** The next message of a partition, in the order of its offsets. */
+  async add(partition: number, message: SourceMessage): Promise<void> {
+    const reference = this.partitions[partition];
+    reference.add(message);
+    if (reference.isFull) await reference.run();
+  }
+
+  /** The alerts that the messages added so far must have raised, by id. */
+  async alertsSoFar(): Promise<Reference['alerts']> {
+    for (const partition of this.partitions) await partition.run();
+    return distinct(this.partitions.flatMap(({ alerts }) => alerts));
+  }
+
+  /** Everything that must have come of the messages; nothing can be added any more. */
+  async finish(): Promise<Reference> {
+    const { partitions } = this;
+    for (const partition of partitions) await partition.finish();
+    return {
+      payments: sum(partitions.map(({ payments }) => payments)),
+      alerts: distinct(partitions.flatMap(({ alerts }) => alerts)),
+      deadLetters: partitions.flatMap(({ deadLetters }) => deadLetters),
+      cards: partitions.map((reference) => reference.describeCards()),
+      late: sum(partitions.map(({ late }) => late)),
+      timerAlerts: sum(partitions.map(({ timerAlerts }) => timerAlerts)),
+    };
+  }
 }
 
 const sum = (numbers: readonly number[]) => numbers.reduce((total, number) => total + number, 0);
@@ -98,13 +132,12 @@ class PartitionReference implements Outputs {
   }[];
   private maxEventTimeMs = Number.NEGATIVE_INFINITY;
   private readonly context: StepContext;
-  private waiting: { readonly key: Buffer | null; readonly value: Buffer | null; readonly offset: number }[] = [];
+  private waiting: SourceMessage[] = [];
 
   constructor(
     private readonly pipeline: FraudPipeline,
     partition: number,
-    cards: number,
-    private readonly timestampMs: number,
+    private readonly cards: number,
   ) {
     this.partition = partition;
     this.context = {
@@ -134,8 +167,8 @@ class PartitionReference implements Outputs {
     return this.waiting.length === BATCH;
   }
 
-  add(key: Buffer | null, value: Buffer | null, offset: number): void {
-    this.waiting.push({ key, value, offset });
+  add(message: SourceMessage): void {
+    this.waiting.push(message);
   }
 
   /** Looks at the messages added since the last run. */
@@ -178,7 +211,7 @@ class PartitionReference implements Outputs {
     records.bytes = Buffer.concat(waiting.flatMap(({ key, value }) => [key ?? EMPTY, value ?? EMPTY]));
     records.count = waiting.length;
     let at = 0;
-    waiting.forEach(({ key, value, offset }, index) => {
+    waiting.forEach(({ key, value, offset, timestampMs }, index) => {
       records.keyStart[index] = at;
       records.keyLength[index] = key?.length ?? -1;
       at += key?.length ?? 0;
@@ -186,10 +219,13 @@ class PartitionReference implements Outputs {
       records.valueLength[index] = value?.length ?? -1;
       at += value?.length ?? 0;
       records.offset[index] = offset;
-      records.timestampMs[index] = this.timestampMs;
+      records.timestampMs[index] = timestampMs;
     });
     this.pipeline.source.decode(batch, records, {
-      reject: (index, code) => this.deadLetters.push({ partition, code, ...waiting[index] }),
+      reject: (index, code) => {
+        const { key, value, offset } = waiting[index];
+        this.deadLetters.push({ partition, offset, code, key, value });
+      },
     });
     this.waiting = [];
   }
@@ -199,6 +235,7 @@ class PartitionReference implements Outputs {
     const known = this.slots.get(card);
     if (known !== undefined) return known;
     const slot = this.slots.size;
+    if (slot === this.cards) throw new Error(`more than ${this.cards} cards pay in partition ${this.partition}`);
     this.slots.set(card, slot);
     this.keys.push(Buffer.from(card, 'utf8'));
     return slot;
@@ -213,7 +250,8 @@ class PartitionReference implements Outputs {
     batch.late[row] = isLate ? 1 : 0;
     if (isLate) this.late += 1;
     for (const step of this.keyed) step.apply(batch, row, batch.slot[row]);
-    this.maxEventTimeMs = Math.max(this.maxEventTimeMs, Math.min(eventTimeMs, this.timestampMs + FUTURE_ALLOWANCE_MS));
+    const logTimeMs = batch.records.timestampMs[batch.recordIndex[row]];
+    this.maxEventTimeMs = Math.max(this.maxEventTimeMs, Math.min(eventTimeMs, logTimeMs + FUTURE_ALLOWANCE_MS));
   }
 
   private get watermarkMs(): number {

@@ -6,9 +6,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { openFraudPipeline } from '../../src/app/fraud-parts.js';
 import { Random } from '../../src/fraud/world/random.js';
 import { compare, type Verdict } from './compare.js';
+import { type IndependentCounts, independentCount, sumProblems } from './counts.js';
 import { partitionsByClient } from './group.js';
 import type { LoadedInput } from './load.js';
-import { countWithKcat, readAlerts, readDeadLetters } from './outputs.js';
+import { readAlerts, readDeadLetters } from './outputs.js';
 import { computeReference, type Reference } from './reference.js';
 import { type ServiceProcess, startService } from './service.js';
 import type { RunPlace, Surroundings } from './setting-up.js';
@@ -42,7 +43,7 @@ export interface RunResult extends Verdict {
   readonly backAfterMs: readonly number[];
   readonly stopMs: readonly number[];
   /** Counted by kcat; null where that is not installed. */
-  readonly independent: { readonly alerts: number; readonly distinct: number; readonly deadLetters: number } | null;
+  readonly independent: IndependentCounts | null;
   /** Everything that is not as it must be, in words; empty is right. */
   readonly problems: readonly string[];
 }
@@ -89,7 +90,7 @@ export async function runAndCompare(
     const verdict = compare(reference, { alerts, deadLetters, cards: follower.cards() });
     const independent = await independentCount(brokers, topics);
     const processed = follower.rememberedPayments;
-    problems.push(...sumProblems(input, processed, verdict, independent));
+    problems.push(...sumProblems(input.messages, processed, verdict, independent));
     return {
       ...verdict,
       name: plan.name,
@@ -291,31 +292,4 @@ class Run {
       return newest !== null && newest.atMs > sinceMs ? [newest.atMs] : [];
     });
   }
-}
-
-async function independentCount(brokers: readonly string[], topics: { alerts: string; deadLetters: string }) {
-  const alerts = await countWithKcat(brokers, topics.alerts, 'ce_id');
-  const deadLetters = await countWithKcat(brokers, topics.deadLetters, 'source.offset');
-  if (alerts === null || deadLetters === null) return null;
-  return { alerts: alerts.records, distinct: alerts.distinct, deadLetters: deadLetters.records };
-}
-
-function sumProblems(
-  input: LoadedInput,
-  processed: number,
-  verdict: Verdict,
-  independent: RunResult['independent'],
-): readonly string[] {
-  const problems: string[] = [];
-  const { deadLetters, alerts, distinctAlerts } = verdict;
-  if (input.messages !== processed + deadLetters) {
-    problems.push(`${input.messages} messages are not ${processed} processed + ${deadLetters} dead letters`);
-  }
-  if (independent === null) return problems;
-  const counted = [independent.alerts, independent.distinct, independent.deadLetters];
-  const read = [alerts, distinctAlerts, deadLetters];
-  if (counted.some((count, index) => count !== read[index])) {
-    problems.push(`kcat counts ${counted} alerts, distinct alerts, dead letters; the project's reader ${read}`);
-  }
-  return problems;
 }

@@ -3,10 +3,11 @@
  * machines do. Each writes its output to a file. Whatever is still running when this process ends is killed with it.
  * Neighbours: `runs.ts`, and the tests that need a whole service.
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname } from 'node:path';
-import { serviceEntry } from './project.js';
+import { commandEntry, serviceEntry } from './project.js';
 
 export interface ServiceExit {
   readonly code: number | null;
@@ -42,6 +43,28 @@ export function startService(flags: readonly string[], output: string): ServiceP
   });
   closeSync(file);
   return new StartedService(child, output);
+}
+
+const COMMAND_MS = 120_000;
+const COMMAND_BYTES = 8 * 1024 * 1024;
+
+/** Runs `fraud` with these words and flags to its end; killed after two minutes, which is the code null. */
+export function runCommand(
+  argv: readonly string[],
+): Promise<{ readonly code: number | null; readonly output: string }> {
+  const options = {
+    timeout: COMMAND_MS,
+    killSignal: 'SIGKILL',
+    maxBuffer: COMMAND_BYTES,
+    cwd: tmpdir(),
+    env: withoutOurSettings(process.env),
+  } as const;
+  return new Promise((resolve) => {
+    execFile(process.execPath, [commandEntry, ...argv], options, (error, stdout, stderr) => {
+      const code = error === null ? 0 : typeof error.code === 'number' ? error.code : null;
+      resolve({ code, output: `${stderr}${stdout}` });
+    });
+  });
 }
 
 /** Settings of whoever runs this must not reach the service: the flags say all. */

@@ -40,12 +40,25 @@ export interface Surroundings {
   place(name: string, inputTopic: string, flags?: readonly string[], roles?: string): Promise<RunPlace>;
   /** A file or folder of the working directory. */
   path(...parts: readonly string[]): string;
+  /** The working directory shall outlive this process after all. */
+  keep(): void;
   close(): Promise<void>;
 }
 
+/** Brokers that whoever sets up keeps himself. */
+export interface GivenBrokers {
+  /** For this process. */
+  readonly brokers: readonly string[];
+  /** For the services; there may be a proxy before them. */
+  readonly serviceBrokers: readonly string[];
+  /** Flags of services that say how to connect. */
+  readonly serviceFlags: readonly string[];
+}
+
 export interface SurroundingsOptions {
-  /** Of the broker's listener; its controller takes the next one. */
+  /** Of the broker's listener; its controller takes the next one. Without meaning where brokers are given. */
   readonly port: number;
+  readonly given?: (directory: string) => Promise<GivenBrokers & { close(): Promise<void> }>;
   readonly partitions: number;
   /** Keep the working directory (and the topics of a foreign cluster). */
   readonly keep?: boolean;
@@ -62,7 +75,8 @@ export async function setUp(options: SurroundingsOptions): Promise<Surroundings>
   const directory = await mkdtemp(join(tmpdir(), 'prove-'));
   const closing: (() => Promise<unknown>)[] = [];
   try {
-    const { brokers, close } = await broker(options, directory);
+    const { close, ...given } = await (options.given?.(directory) ?? broker(options, directory));
+    const { brokers } = given;
     closing.push(close);
     const risk = await startMerchantRiskService({
       latencyMs: options.riskLatencyMs ?? 3,
@@ -70,10 +84,11 @@ export async function setUp(options: SurroundingsOptions): Promise<Surroundings>
       riskOf: provenMerchantRisk,
     });
     closing.push(() => risk.close());
-    if (options.keep !== true) closing.push(removedWithUs(directory));
+    const files = { directory, kept: options.keep === true };
+    closing.push(removedWithUs(files));
     const backend = await openBackend(configurationOf([`--kafka=${brokers.join(',')}`]));
     closing.push(() => backend.close());
-    return new OpenSurroundings(options, brokers, directory, backend, await backend.openAdmin(), risk, closing);
+    return new OpenSurroundings(options, given, files, backend, await backend.openAdmin(), risk, closing);
   } catch (error) {
     for (const close of closing.reverse()) await close();
     await rm(directory, { recursive: true, force: true });
@@ -86,9 +101,25 @@ export function configurationOf(flags: readonly string[]): Configuration {
   return loadConfiguration({ argv: flags, env: {}, cwd: projectRoot, readFile: () => undefined });
 }
 
+interface WorkingDirectory {
+  readonly directory: string;
+  /** Outlives this process. */
+  kept: boolean;
+}
+
 /** Also when this process is told to end in the midst of it, once its children are killed. Returns what takes that back. */
-function removedWithUs(directory: string): () => Promise<void> {
-  const remove = () => rmSync(directory, { recursive: true, force: true, maxRetries: 5 });
+function removedWithUs(files: WorkingDirectory): () => Promise<void> {
+  const remove = () => {
+    if (files.kept) return;
+    try {
+      rmSync(files.directory, { recursive: true, force: true, maxRetries: 5 });
+    } catch (error) {
+      // Thrown on, it would keep whoever else ends with us, the brokers' and services' ends among them, from running.
+      process.stderr.write(
+        `${files.directory} is left behind: ${error instanceof Error ? error.message : String(error)}\n`,
+      );
+    }
+  };
   process.once('exit', remove);
   return async () => void process.removeListener('exit', remove);
 }
@@ -98,10 +129,11 @@ async function broker({ port }: SurroundingsOptions, directory: string) {
   const source = pathToFileURL(join(projectRoot, 'scripts', 'kafka', 'broker.ts')).href;
   const { locateBroker, startBroker } = (await import(source)) as typeof import('../kafka/broker.js');
   const found = await locateBroker();
-  if (found.kind === 'external') return { brokers: found.brokers, close: async () => {} };
+  const plain = (brokers: readonly string[]) => ({ brokers, serviceBrokers: brokers, serviceFlags: [] });
+  if (found.kind === 'external') return { ...plain(found.brokers), close: async () => {} };
   const started = await startBroker({ directory: join(directory, 'broker'), port, clean: true, heapMb: 768 });
   // What it holds is thrown away: there is nothing to shut down in order.
-  return { brokers: started.brokers, close: () => started.kill() };
+  return { ...plain(started.brokers), close: () => started.kill() };
 }
 
 class OpenSurroundings implements Surroundings {
@@ -111,16 +143,28 @@ class OpenSurroundings implements Surroundings {
 
   constructor(
     private readonly options: SurroundingsOptions,
-    readonly brokers: readonly string[],
-    readonly directory: string,
+    private readonly given: GivenBrokers,
+    private readonly files: WorkingDirectory,
     readonly backend: LogBackend,
     readonly admin: TopicAdmin,
     private readonly risk: MerchantRiskService,
     private readonly closing: (() => Promise<unknown>)[],
   ) {}
 
+  get brokers(): readonly string[] {
+    return this.given.brokers;
+  }
+
   get partitions(): number {
     return this.options.partitions;
+  }
+
+  keep(): void {
+    this.files.kept = true;
+  }
+
+  get directory(): string {
+    return this.files.directory;
   }
 
   async inputTopic(name: string): Promise<string> {
@@ -140,7 +184,8 @@ class OpenSurroundings implements Surroundings {
       `--roles=${roles}`,
       '--no-demo',
       ...(flags.some((flag) => flag.startsWith('--port=')) ? [] : ['--port=0']),
-      `--kafka=${this.brokers.join(',')}`,
+      `--kafka=${this.given.serviceBrokers.join(',')}`,
+      ...this.given.serviceFlags,
       `--pipeline-name=${pipeline}`,
       `--topics-payments=${inputTopic}`,
       `--topics-alerts=${topic('alerts')}`,
@@ -175,7 +220,7 @@ class OpenSurroundings implements Surroundings {
   }
 
   async close(): Promise<void> {
-    const { keep = false } = this.options;
+    const keep = this.files.kept;
     const isForeign = process.env.KAFKA_BROKERS !== undefined;
     if (isForeign && !keep) await this.admin.delete(this.made);
     await this.admin.close();

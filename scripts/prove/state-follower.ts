@@ -29,7 +29,7 @@ export class StateFollower {
   private closed = false;
   private failure: Error | null = null;
 
-  /** Begins to follow. `cards`: cards a partition at most. The topic must exist. */
+  /** Begins to follow. `cards`: cards a partition at most; 0 leaves their state alone. The topic must exist. */
   static async open(backend: LogBackend, topic: string, cards: readonly number[]): Promise<StateFollower> {
     const follower = new StateFollower();
     for (const [partition, most] of cards.entries()) {
@@ -44,6 +44,11 @@ export class StateFollower {
   /** Source offset up to which everything is committed, of each partition. */
   get committed(): readonly number[] {
     return this.partitions.map(({ to }) => to);
+  }
+
+  /** Source offset up to which each partition's newest checkpoint goes; 0 before the first. */
+  get checkpointed(): readonly number[] {
+    return this.partitions.map(({ checkpointed }) => checkpointed);
   }
 
   get epochs(): number {
@@ -84,8 +89,30 @@ export class StateFollower {
     return this.partitions.every(({ reader }, partition) => reader.position >= ends[partition]);
   }
 
+  /**
+   * Resolves once every partition has committed the source record at its offset of `offsets`, with the moments at which
+   * that was seen (monotonic ms); rejects as `when` does.
+   */
+  async passed(
+    offsets: readonly number[],
+    timeoutMs: number,
+    what: string,
+    until: Promise<never> = never,
+  ): Promise<readonly number[]> {
+    const marks = this.partitions.map((partition, index) => partition.mark(offsets[index]));
+    const pending = () => marks.flatMap(({ atMs }, partition) => (atMs === null ? [partition] : []));
+    const described = () => `${what}; partitions ${pending()} are missing`;
+    await this.when(() => pending().length === 0, timeoutMs, described, until);
+    return marks.map(({ atMs }) => atMs ?? 0);
+  }
+
   /** Resolves once `isTrue`; rejects when following failed, after `timeoutMs`, or when `until` rejects. */
-  async when(isTrue: () => boolean, timeoutMs: number, what: string, until: Promise<never> = never): Promise<void> {
+  async when(
+    isTrue: () => boolean,
+    timeoutMs: number,
+    what: string | (() => string),
+    until: Promise<never> = never,
+  ): Promise<void> {
     const deadline = performance.now() + timeoutMs;
     let ended: unknown = null;
     until.catch((error: unknown) => {
@@ -96,8 +123,9 @@ export class StateFollower {
       if (isTrue()) return;
       if (ended !== null) throw ended;
       if (performance.now() > deadline) {
+        const told = typeof what === 'string' ? what : what();
         throw new Error(
-          `waited ${Math.round(timeoutMs / 1_000)} s for ${what}; committed offsets are ${this.committed}`,
+          `waited ${Math.round(timeoutMs / 1_000)} s for ${told}; committed offsets are ${this.committed}`,
         );
       }
       await new Promise((resolve) => setTimeout(resolve, POLL_MS));
@@ -123,10 +151,19 @@ export class StateFollower {
 
 const never: Promise<never> = new Promise(() => {});
 
+/** A source offset that somebody waits to see committed. */
+interface Mark {
+  readonly offset: number;
+  /** Monotonic ms; null until then. */
+  atMs: number | null;
+}
+
 class FollowedPartition {
+  private marks: Mark[] = [];
   epochs = 0;
   epoch = -1;
   to = 0;
+  checkpointed = 0;
   firstMs = 0;
   lastMs = 0;
   readonly problems: string[] = [];
@@ -141,8 +178,14 @@ class FollowedPartition {
     private readonly most: number,
     readonly reader: PartitionReader,
   ) {
-    this.columns = makeColumns(cardState, most);
+    this.columns = makeColumns(cardState, Math.max(1, most));
     this.codec = new ValueCodec(cardState, this.columns);
+  }
+
+  mark(offset: number): Mark {
+    const mark: Mark = { offset, atMs: this.to > offset ? this.lastMs : null };
+    if (mark.atMs === null) this.marks.push(mark);
+    return mark;
   }
 
   /** False where there was nothing. */
@@ -152,6 +195,7 @@ class FollowedPartition {
       const value = this.batch.value(index);
       const record = value === null ? null : this.decoder.push(value, this.batch.offset[index]);
       if (record?.kind === 'delta') this.take(record);
+      else if (record?.kind === 'pointer') this.checkpointed = record.pointer.resume.sourceOffset ?? 0;
     }
     return count > 0;
   }
@@ -180,12 +224,18 @@ class FollowedPartition {
     this.epochs += 1;
     this.epoch = head.epoch;
     this.to = head.to;
-    for (let left = delta.changeCount; left > 0; left--) {
+    if (this.marks.length > 0) this.settleMarks();
+    for (let left = this.most === 0 ? 0 : delta.changeCount; left > 0; left--) {
       const length = changes.u8();
       const card = changes.bytes.toString('utf8', changes.position, changes.position + length);
       changes.position += length;
       this.codec.read(changes, this.slotOf(card));
     }
+  }
+
+  private settleMarks(): void {
+    for (const mark of this.marks) if (this.to > mark.offset) mark.atMs = this.lastMs;
+    this.marks = this.marks.filter(({ atMs }) => atMs === null);
   }
 
   private slotOf(card: string): number {

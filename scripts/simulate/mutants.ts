@@ -65,7 +65,7 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'checksum-is-not-checked',
     breaks: 'a damaged delta is applied',
     module: 'epoch/delta',
-    find: 'if (crc32(body) !== value.readUInt32LE(12)) {',
+    find: 'if (checksumOf(value) !== value.readUInt32LE(CRC_AT)) {',
     replace: 'if (false) {',
   },
   {
@@ -157,7 +157,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'timers-in-deltas-are-forgotten',
     breaks: 'recovery looks for timers in the store alone (I7)',
-    module: 'epoch/recovery',
+    module: 'epoch/replay',
     find: 'if (column.due[slot] > 0) onTimer(state.index.key(slot), column.due[slot]);',
     replace: '',
   },
@@ -199,8 +199,8 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'slots-stay-in-use-after-recovery',
     breaks: 'what recovery applied last holds its slots, and timers that are due find none',
-    module: 'epoch/recovery',
-    find: 'opened.state.releaseBatchesBefore(null);',
+    module: 'epoch/replay',
+    find: 'this.parts.opened.state.releaseBatchesBefore(null);',
     replace: '',
   },
   {

@@ -21,12 +21,15 @@ import { SignIn } from '../fraud/access/sign-in.js';
 import { systemClock } from '../stream/runtime/system-clock.js';
 import { makeDemoUsers } from './access-demo.js';
 import type { Configuration } from './configuration/index.js';
+import type { OwedWork } from './owed-work.js';
 import { tokenKey } from './secrets.js';
 
 export interface AccessOptions {
   readonly configuration: Configuration;
   /** Null where this process needs none: then the preset key and an issuer's tokens count. */
   readonly database: Database | null;
+  /** Gets the demo's users. */
+  readonly owed: OwedWork;
   /** Lines for people at the first start. */
   note(line: string): void;
   say(level: 'info' | 'warn', message: string): void;
@@ -56,7 +59,7 @@ export async function startAccess(options: AccessOptions): Promise<Access> {
   const authenticator = combineAuthenticators(keys, local?.tokens ?? openOidc(options));
   if (stores === null || !configuration.roles.includes('api')) return { authenticator, access: null, ...limits };
   if (local !== null && configuration.demo.enabled) {
-    await makeDemoUsers({ dataDir: configuration.dataDir, users: stores.users, note: options.note });
+    options.owed.add(() => makeDemoUsers({ dataDir: configuration.dataDir, users: stores.users, note: options.note }));
   }
   const { apiKeys, audit, users } = stores;
   return {

@@ -43,6 +43,11 @@ export async function openBackendWith(
   return openEmbeddedBackend(backend.options);
 }
 
+/** Loads the adapter's code and opens nothing: for whoever waits before it may be opened. */
+export async function loadBackend({ backend }: Configuration): Promise<void> {
+  await (backend === 'kafka' ? import('../adapters/kafka/backend.js') : import('../adapters/embedded-log/backend.js'));
+}
+
 /** The options that the configuration stands for. Certificates are read here, once, into the options. */
 export function backendOptions(
   configuration: Configuration,

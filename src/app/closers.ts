@@ -1,6 +1,6 @@
 /**
- * Owns what has been started and must be stopped: last started, first stopped. Each part gets its turn even if the one
- * before failed to stop; what went wrong is told at the end. All of it together takes no longer than `TOTAL_MS` and a
+ * Owns what has been started and must be stopped: last started, first stopped, but those that others must not hold up,
+ * which go before all. Each part gets its turn even if the one before failed to stop; what went wrong is told at the end. All of it together takes no longer than `TOTAL_MS` and a
  * moment for each part: what is lost by not waiting longer comes back from the state log.
  */
 import { StreamError } from '../stream/errors.js';
@@ -8,6 +8,8 @@ import type { Clock } from '../stream/ports.js';
 
 interface Closer {
   readonly name: string;
+  /** Null: the usual time, which all share. */
+  readonly limitMs: number | null;
   close(): Promise<void>;
 }
 
@@ -19,16 +21,28 @@ const LEAST_CLOSE_MS = 100;
 
 export class Closers {
   private readonly stack: Closer[] = [];
+  private readonly foremost: Closer[] = [];
   private stopping = false;
 
   constructor(private readonly clock: Clock) {}
 
   /**
    * Stops `close` in its turn, before everything that was added earlier.
+   * With `limitMs` it has a time of its own, which does not count for the others.
    * Errors: `stopping` after {@link refuse}; the part is stopped all the same.
    */
-  add(name: string, close: () => Promise<void>): void {
-    this.stack.push({ name, close });
+  add(name: string, close: () => Promise<void>, limitMs: number | null = null): void {
+    this.push(this.stack, { name, limitMs, close });
+  }
+
+  /** As {@link add}, to be stopped before all that is added there, whenever that is: it needs the time most. */
+  addForemost(name: string, close: () => Promise<void>): void {
+    this.push(this.foremost, { name, limitMs: null, close });
+  }
+
+  private push(onto: Closer[], closer: Closer): void {
+    onto.push(closer);
+    const { name } = closer;
     if (this.stopping) throw new StreamError('stopping', `${name} came up while the process was stopping`);
   }
 
@@ -41,14 +55,17 @@ export class Closers {
   async closeAll(): Promise<readonly string[]> {
     this.refuse();
     const problems: string[] = [];
-    const deadline = this.clock.monotonic() + TOTAL_MS;
-    for (let closer = this.stack.pop(); closer !== undefined; closer = this.stack.pop()) {
-      const leftMs = Math.max(LEAST_CLOSE_MS, deadline - this.clock.monotonic());
+    let deadline = this.clock.monotonic() + TOTAL_MS;
+    const next = () => this.foremost.pop() ?? this.stack.pop();
+    for (let closer = next(); closer !== undefined; closer = next()) {
+      const startedAtMs = this.clock.monotonic();
+      const leftMs = Math.max(LEAST_CLOSE_MS, deadline - startedAtMs);
       try {
-        await this.bounded(closer, Math.min(LONGEST_CLOSE_MS, leftMs));
+        await this.bounded(closer, closer.limitMs ?? Math.min(LONGEST_CLOSE_MS, leftMs));
       } catch (error) {
         problems.push(error instanceof Error ? error.message : String(error));
       }
+      if (closer.limitMs !== null) deadline += this.clock.monotonic() - startedAtMs;
     }
     return problems;
   }

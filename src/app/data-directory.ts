@@ -23,8 +23,10 @@ const APPLICATION = 'payment-fraud-detector';
 const FORMAT = 1;
 const DEFAULT_MINIMUM_FREE_BYTES = 256 * 1024 * 1024;
 const MIB = 1024 * 1024;
+/** Savepoints are kept by name: `wipe` leaves them, and a command may have made them before there was a marker. */
+const KEPT = 'savepoints';
 /** What file systems and tools put into directories that are empty for their owner. */
-const HARMLESS = new Set(['lost+found', '.gitkeep', '.gitignore', '.DS_Store']);
+const HARMLESS = new Set(['lost+found', '.gitkeep', '.gitignore', '.DS_Store', KEPT]);
 const SUBDIRECTORY_NAME = /^[a-z0-9][a-z0-9._-]*$/;
 
 const markerShape = z.object({

@@ -9,17 +9,20 @@ import type { LogBackend } from '../stream/ports.js';
 import { systemClock } from '../stream/runtime/system-clock.js';
 import type { Closers } from './closers.js';
 import type { Configuration } from './configuration/index.js';
+import type { OwedWork } from './owed-work.js';
 
 interface RelaySurroundings {
   readonly configuration: Configuration;
   readonly backend: LogBackend;
   readonly closers: Closers;
+  /** Gets the relay's start. */
+  readonly owed: OwedWork;
   say(level: 'info' | 'warn', message: string): void;
 }
 
-/** Starts to relay; trouble is logged and retried. */
-export function startRelay(
-  { configuration, backend, closers, say }: RelaySurroundings,
+/** Relays once the database is there; trouble is logged and retried. */
+export function makeRelay(
+  { configuration, backend, closers, owed, say }: RelaySurroundings,
   database: Database,
 ): OutboxRelay {
   const relay = new OutboxRelay({
@@ -31,7 +34,7 @@ export function startRelay(
     onTrouble: (error, retryInMs) =>
       say('warn', `publishing changes: ${error.message}; trying again in ${retryInMs} ms`),
   });
-  relay.start();
+  owed.add(async () => relay.start());
   closers.add('relay', () => relay.stop());
   return relay;
 }

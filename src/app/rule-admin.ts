@@ -17,6 +17,7 @@ import type { LogBackend, TopicAdmin } from '../stream/ports.js';
 import type { Closers } from './closers.js';
 import type { Configuration } from './configuration/index.js';
 import { initialRules } from './initial-rules.js';
+import type { OwedWork } from './owed-work.js';
 import { startRolloutView } from './rollout.js';
 import { SHIPPED_MODEL } from './version.js';
 
@@ -27,16 +28,18 @@ export interface RuleAdminOptions {
   readonly backend: LogBackend;
   readonly admin: TopicAdmin;
   readonly closers: Closers;
+  /** Gets what an empty book begins with. */
+  readonly owed: OwedWork;
   say(level: 'info' | 'warn', message: string): void;
 }
 
-/** Seeds an empty book, and pauses in it from then on what trips in a task. Errors: rule-set-invalid, rules-unreadable, database-unavailable, those of the backend. */
-export async function startRuleAdmin(options: RuleAdminOptions): Promise<RuleParts> {
+/** Seeds an empty book, and pauses in it from then on what trips in a task. Errors, of the seed: rule-set-invalid, rules-unreadable, database-unavailable, those of the backend. */
+export function startRuleAdmin(options: RuleAdminOptions): RuleParts {
   const { configuration, database, writes, closers } = options;
   const { topics, rules } = configuration;
   const store = new PostgresRuleStore(database.dataSource, writes, topics.rules);
   const book = new RuleBook(store, { fourEyes: rules.fourEyes });
-  await seed(book, options);
+  options.owed.add(() => seed(book, options));
   const secret = configuration.cardToken.secret;
   const trial = new RuleTrial({
     payments: jsonPayments({

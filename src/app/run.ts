@@ -1,16 +1,20 @@
 /**
- * Owns the life of a process: configuration → data directory → database → log → detector → API → demo, and the way back
- * on Ctrl-C, SIGTERM or a fatal error. Each part is built here and handed to those that need it; nothing is global.
+ * Owns the life of a process: configuration → data directory → worker threads → log → detector → database → API → demo,
+ * and the way back on Ctrl-C, SIGTERM or a fatal error. Each part is built here and handed to those that need it; nothing
+ * is global.
+ *
+ * Payments come first: nothing that they do not need is loaded, asked or waited for before the tasks have committed, and
+ * a database that is not there holds nothing up. Model and rules are refused before anything but the log is opened.
  *
  * Exit codes: 0 stopped as asked, 1 failed (the reason is the last thing said), 2 called wrongly.
  */
 import { readFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { StreamError } from '../stream/errors.js';
+import type { LogBackend, TopicAdmin } from '../stream/ports.js';
 import { systemClock } from '../stream/runtime/system-clock.js';
-import { startAnalystSide } from './analyst-side.js';
 import { openBackend } from './backend.js';
 import { Closers } from './closers.js';
+import { keepCompiledCode, useCodeCache } from './code-cache.js';
 import {
   askedFor,
   type Configuration,
@@ -19,13 +23,13 @@ import {
   loadConfiguration,
 } from './configuration/index.js';
 import { openDataDirectory } from './data-directory.js';
-import { startDemo, startDemoRiskService } from './demo/index.js';
-import { type Detector, startDetector } from './detector.js';
+import { Detector } from './detector.js';
+import { currentGeneration, findGeneration, type Generation, type LogParts, withGeneration } from './generation.js';
 import { withGroupInstanceId } from './group-instance.js';
+import { detectionOf } from './keying.js';
 import { makeLog } from './log.js';
 import { watchParent } from './orphan.js';
 import { withCardTokenSecret } from './secrets.js';
-import { memoryParts } from './task-options.js';
 import { coloursWanted, openTerminal, type Terminal, terminalKind } from './terminal/index.js';
 import { forgetTopics, prepareTopics } from './topics.js';
 import { VERSION } from './version.js';
@@ -33,6 +37,8 @@ import { VERSION } from './version.js';
 /** A start that is to end gets this long for the step it is at. */
 const START_GRACE_MS = 2_000;
 const EXIT_GRACE_MS = 500;
+/** What is in less of a hurry than payments waits at most this long for their first commits. */
+const LONGEST_CATCH_ON_MS = 1_500;
 const ONE_PRESS_MS = 1_000;
 
 /** Runs the service until it is stopped. `argv` is without program names. Resolves to the exit code; never rejects. */
@@ -122,79 +128,136 @@ async function start(given: Configuration, terminal: Terminal, closers: Closers,
   }
   // Named here, so that the directory knows them as ours: `wipe` removes nothing else.
   for (const name of ['log', 'state', 'checkpoints', 'postgres', 'secrets']) await dataDirectory.subdirectory(name);
+  const codeDirectory = await dataDirectory.subdirectory('code');
+  useCodeCache(codeDirectory);
   const configuration = await withDemoRiskService(await withGroupInstanceId(await withCardTokenSecret(given)), closers);
-  if (configuration.roles.includes('detector')) await checkFraudParts(configuration);
-
-  const logStep = terminal.progress(
-    configuration.backend === 'kafka' ? `Kafka ${configuration.kafka.brokers.join(', ')}` : 'embedded log',
-  );
-  const backend = await openBackend(configuration, (message) => say('warn', message));
-  closers.add('log', () => backend.close());
-  const admin = await backend.openAdmin();
-  closers.add('topics', () => admin.close());
-  if (given.fresh && configuration.backend === 'kafka') await forgetTopics(admin, configuration);
-  const sourcePartitions = await prepareTopics(admin, configuration, (message) => say('info', message));
-  logStep.done(`ready, ${sourcePartitions} partitions`);
-
   const { roles } = configuration;
-  let detector: Detector | null = null;
+  const fail = (error: StreamError) => stop.fail(error);
+  const detector = roles.includes('detector')
+    ? new Detector({ configuration, codeDirectory, onFatal: fail, say })
+    : null;
+  if (detector !== null) closers.addForemost('detector', () => detector.stop());
+
+  const { backend, admin } = await openLog(configuration, terminal, closers, say, detector?.checked);
+  const detection = detectionOf(configuration);
+  const generation = await generationToRun({ configuration: detection, backend, admin }, stop.signal, say);
+  const running = withGeneration(detection, generation);
+  const sourcePartitions = await prepareTopics(admin, running, generation, (message) => say('info', message));
+  if (detector !== null) {
+    const step = terminal.progress('detector');
+    await detector.start({ configuration: running, generation, backend, admin, sourcePartitions });
+    step.done(`${sourcePartitions} tasks in ${detector.workers} workers`);
+    await sayMemory(running, sourcePartitions, say);
+    if (configuration.keying.mode === 'repartition') {
+      const { startRepartition } = await import('./repartition.js');
+      const firstStage = await startRepartition({
+        configuration: writingTo(configuration, generation),
+        backend,
+        admin,
+        onFatal: fail,
+        say,
+      });
+      closers.addForemost('first stage', () => firstStage.stop());
+      detector.firstStage = firstStage;
+    }
+    if (running.savepoints.onStop) {
+      const takeOne = async () => {
+        if (stop.failure !== null) return;
+        const { savepointOnStop } = await import('./savepoints.js');
+        await savepointOnStop({ configuration: running, backend, admin, generation, say });
+      };
+      closers.add('savepoint', takeOne, running.checkpoint.timeoutMs);
+    }
+    await detector.caughtOn(LONGEST_CATCH_ON_MS);
+  }
+  const { startAnalystSide } = await import('./analyst-side.js');
   const analystSide = await startAnalystSide({
-    configuration,
+    configuration: running,
+    generation,
     backend,
     admin,
     terminal,
     closers,
     say,
-    detector: () => detector,
-    onFatal: (error) => stop.fail(error),
+    detector,
+    onFatal: fail,
   });
-  if (roles.includes('detector')) {
-    const workers = configuration.workers ?? Math.min(availableParallelism(), sourcePartitions);
-    sayMemory(configuration, sourcePartitions, say);
-    const step = terminal.progress('detector');
-    detector = await startDetector({
-      configuration,
-      backend,
-      admin,
-      sourcePartitions,
-      workers,
-      onFatal: (error) => stop.fail(error),
-      say,
-    });
-    const started = detector;
-    closers.add('detector', () => started.stop());
-    step.done(`${sourcePartitions} tasks in ${workers} workers`);
-  }
-  if (configuration.demo.enabled && roles.includes('detector')) {
-    const demo = await startDemo({ configuration, backend, say });
-    closers.add('demo', () => demo.stop());
+  if (configuration.demo.enabled && detector !== null) {
+    const { startDemo } = await import('./demo/index.js');
+    // Where payments come in, which a first stage or a later generation may not be the same as what is detected on.
+    const fed = configuration.keying.mode === 'repartition' ? configuration : running;
+    const demo = await startDemo({ configuration: fed, backend, say });
+    closers.addForemost('demo', () => demo.stop());
     terminal.note(
       `a simulated card world pays ${configuration.demo.ratePerSecond} payments/s (--no-demo switches it off)`,
     );
   }
+  keepCompiledCode();
   terminal.run(analystSide.feed, analystSide.addresses);
 }
 
-/** Model and rules are refused here, in a moment, before anything else comes up; workers open them for themselves. */
-async function checkFraudParts(configuration: Configuration): Promise<void> {
-  const { openFraudPipeline } = await import('./fraud-parts.js');
-  const parts = await openFraudPipeline(configuration);
-  await parts.close();
+/** The first stage writes what detection reads, which a rescale may have changed. */
+function writingTo(configuration: Configuration, { source }: Generation): Configuration {
+  return { ...configuration, topics: { ...configuration.topics, byCard: source } };
+}
+
+/**
+ * Tasks run only in a generation that is whole; who runs none looks at the newest one that is. Errors: 'generation-unready',
+ * those of a start from a savepoint.
+ */
+async function generationToRun(
+  parts: LogParts,
+  signal: AbortSignal,
+  say: (level: 'info' | 'warn', message: string) => void,
+): Promise<Generation> {
+  const { roles, pipeline } = parts.configuration;
+  if (!roles.includes('detector')) return (await findGeneration(parts)).current;
+  if (pipeline.fromSavepoint === undefined) return currentGeneration(parts);
+  const { generationFromSavepoint } = await import('./from-savepoint.js');
+  const work = { clock: systemClock, signal, onProgress: (message: string) => say('info', message) };
+  return generationFromSavepoint({ ...parts, ...work }, pipeline.fromSavepoint);
+}
+
+/** Opens the log while `checked` is awaited: a model or rules that are refused end the start before anything is made. */
+async function openLog(
+  configuration: Configuration,
+  terminal: Terminal,
+  closers: Closers,
+  say: (level: 'info' | 'warn', message: string) => void,
+  checked: Promise<void> | undefined,
+): Promise<{ readonly backend: LogBackend; readonly admin: TopicAdmin }> {
+  const { kafka, fresh } = configuration;
+  const step = terminal.progress(
+    configuration.backend === 'kafka' ? `Kafka ${kafka.brokers.join(', ')}` : 'embedded log',
+  );
+  const open = async () => {
+    const backend = await openBackend(configuration, (message) => say('warn', message));
+    closers.add('log', () => backend.close());
+    const admin = await backend.openAdmin();
+    closers.add('topics', () => admin.close());
+    return { backend, admin };
+  };
+  const [log] = await Promise.all([open(), checked]);
+  if (fresh && configuration.backend === 'kafka') await forgetTopics(log.admin, configuration);
+  step.done();
+  return log;
 }
 
 /** In the demo, lookups need somebody who answers. */
 async function withDemoRiskService(configuration: Configuration, closers: Closers): Promise<Configuration> {
   if (!configuration.demo.enabled || configuration.merchantRisk.url !== undefined) return configuration;
+  const { startDemoRiskService } = await import('./demo/index.js');
   const service = await startDemoRiskService();
   closers.add('merchant-risk service', () => service.close());
   return { ...configuration, merchantRisk: { ...configuration.merchantRisk, url: service.url } };
 }
 
-function sayMemory(
+async function sayMemory(
   configuration: Configuration,
   tasks: number,
   say: (level: 'info' | 'warn', text: string) => void,
-): void {
+): Promise<void> {
+  const { memoryParts } = await import('./task-options.js');
   const parts = memoryParts(configuration, tasks);
   const mib = (bytes: number) => Math.round(bytes / 1_048_576);
   const total = parts.reduce((sum, { bytes }) => sum + bytes, 0);
@@ -215,6 +278,9 @@ function sayMemory(
  */
 class StopRequest {
   readonly requested: Promise<null>;
+  private readonly stopping = new AbortController();
+  /** For what a start does that takes its time. */
+  readonly signal = this.stopping.signal;
   reason: string | null = null;
   failure: StreamError | null = null;
   private settle: () => void = () => {};
@@ -222,7 +288,10 @@ class StopRequest {
 
   constructor() {
     this.requested = new Promise((resolve) => {
-      this.settle = () => resolve(null);
+      this.settle = () => {
+        this.stopping.abort();
+        resolve(null);
+      };
     });
     const onSignal = (signal: NodeJS.Signals) => this.ask(signal);
     process.on('SIGINT', onSignal);

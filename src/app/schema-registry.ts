@@ -3,10 +3,7 @@
  * `fraud-parts.ts` builds the source on it; the adapter and the decoders know no configuration.
  */
 import { readFileSync } from 'node:fs';
-import { confluentSchemas } from '../adapters/schema-registry/confluent-registry.js';
 import type { TokeniseCard } from '../fraud/payments/card-token.js';
-import { anyDecoder } from '../fraud/payments/decode-any.js';
-import { avroDecoder } from '../fraud/payments/decode-avro.js';
 import { jsonDecoder } from '../fraud/payments/decode-json.js';
 import type { PaymentDecoder } from '../fraud/payments/payment-source.js';
 import type { SchemaSource } from '../fraud/payments/schema-source.js';
@@ -19,23 +16,28 @@ export interface OpenedDecoder {
   close(): Promise<void>;
 }
 
-/** The decoder of the configured format. Errors: registry-unreadable for a file of keys that cannot be read. */
-export function openPaymentDecoder(
+/**
+ * The decoder of the configured format; Avro and the registry's client (150 modules) are loaded where they are used.
+ * Errors: registry-unreadable for a file of keys that cannot be read.
+ */
+export async function openPaymentDecoder(
   configuration: Configuration,
   tokenise: TokeniseCard | undefined,
   warn: (message: string) => void,
-): OpenedDecoder {
+): Promise<OpenedDecoder> {
   const { payments, registry } = configuration;
   const options = tokenise === undefined ? {} : { tokenise };
   const json = jsonDecoder(options);
   if (payments.format === 'json') return { decoder: json, close: async () => {} };
-  const schemas = openSchemas(configuration);
+  const { avroDecoder } = await import('../fraud/payments/decode-avro.js');
+  const { anyDecoder } = await import('../fraud/payments/decode-any.js');
+  const schemas = await openSchemas(configuration);
   const { waitMs, onUnavailable } = registry;
   const avro = avroDecoder({ ...options, schemas, patience: { waitMs, onUnavailable, clock: systemClock, warn } });
   return { decoder: payments.format === 'avro' ? avro : anyDecoder(json, avro), close: () => schemas.close() };
 }
 
-function openSchemas({ registry, kafka }: Configuration): SchemaSource {
+async function openSchemas({ registry, kafka }: Configuration): Promise<SchemaSource> {
   const { url, username, password, token, ssl, timeoutMs, cacheSize } = registry;
   // The configuration's own checks have seen to it; this is for those who build one by hand.
   if (url === undefined) throw new StreamError('registry-missing', 'payments in Avro need registry.url');
@@ -44,6 +46,7 @@ function openSchemas({ registry, kafka }: Configuration): SchemaSource {
     ...(ssl.certFile !== undefined && { cert: read('registry.ssl.certFile', ssl.certFile) }),
     ...(ssl.keyFile !== undefined && { key: read('registry.ssl.keyFile', ssl.keyFile) }),
   };
+  const { confluentSchemas } = await import('../adapters/schema-registry/confluent-registry.js');
   return confluentSchemas({
     url,
     clientId: kafka.clientId,

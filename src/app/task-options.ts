@@ -1,16 +1,21 @@
 /** Owns the way from the configuration to what tasks need of it, and the memory that it adds up to. */
 import { rocksDbMemoryBytes } from '../adapters/rocksdb/rocksdb-state-store.js';
 import { cardState } from '../fraud/cards/state.js';
+import type { StandbyOptions } from '../stream/runtime/standby-task.js';
 import type { TaskOptions } from '../stream/runtime/task.js';
 import { layoutBytes, MAX_KEY_BYTES } from '../stream/state/size.js';
-import type { Configuration } from './configuration/index.js';
+import { type Configuration, parseS3Place } from './configuration/index.js';
+import { S3_MEMORY_BYTES } from './objects.js';
 
 /** Timers pending in a task at most: each is a copied key in memory. */
 const MAX_TIMERS = 1_000_000;
 const WRITE_BEHIND = { ageMs: 2_000, slotsAtOnce: 2_048 } as const;
+/** How far a standby is behind at rest; each look costs the broker two small requests. */
+const STANDBY_POLL_MS = 250;
 export const ROCKSDB_OPTIONS = { writeBufferBytes: 16 * 1024 * 1024 } as const;
 
-export function taskOptions(configuration: Configuration, stateDirectory: string): TaskOptions {
+/** `configuration` has the topics of generation `generation`. */
+export function taskOptions(configuration: Configuration, stateDirectory: string, generation: number): TaskOptions {
   const { epoch, batch, pipeline, memory, checkpoint, watermark, topics } = configuration;
   return {
     startFrom: pipeline.startFrom,
@@ -35,7 +40,23 @@ export function taskOptions(configuration: Configuration, stateDirectory: string
     },
     idleTimeoutMs: watermark.idleTimeoutMs,
     stateLogTopic: topics.stateLog,
+    generation,
     stateDirectory,
+  };
+}
+
+/** A standby's keys in memory: an eighth of a task's, since only the state log asks for them. */
+function standbyHotKeys({ memory }: Configuration): number {
+  return Math.max(1_024, Math.floor(memory.hotKeys / 8));
+}
+
+/** What a standby needs to be ready for a task with `options`: little that is dirty, so that it stops quickly. */
+export function standbyOptions(configuration: Configuration, options: TaskOptions): StandbyOptions {
+  return {
+    ...options,
+    hotKeys: standbyHotKeys(configuration),
+    writeBehind: { ageMs: 500, slotsAtOnce: 2_048 },
+    pollMs: STANDBY_POLL_MS,
   };
 }
 
@@ -46,12 +67,15 @@ export interface MemoryPart {
 
 /** What the settings may take, part by part, for `tasks` tasks in this process. */
 export function memoryParts(configuration: Configuration, tasks: number): readonly MemoryPart[] {
-  const { memory, batch, merchantRisk } = configuration;
+  const { memory, batch, merchantRisk, checkpoint, standbys } = configuration;
   const slot = layoutBytes(cardState) + MAX_KEY_BYTES + 60;
   return [
     { name: 'hot cards', bytes: tasks * memory.hotKeys * slot },
+    // A unit is a task or a standby, but what a standby held may still be there when its task begins.
+    ...(standbys === 0 ? [] : [{ name: 'standbys', bytes: tasks * standbyHotKeys(configuration) * slot }]),
     { name: 'state stores', bytes: tasks * rocksDbMemoryBytes(ROCKSDB_OPTIONS) },
     { name: 'read ahead', bytes: tasks * batch.readAheadBytes * 2 },
     { name: 'merchant-risk caches', bytes: tasks * merchantRisk.cacheSize * 120 },
+    ...(parseS3Place(checkpoint.directory ?? '') === null ? [] : [{ name: 'S3', bytes: tasks * S3_MEMORY_BYTES }]),
   ];
 }

@@ -5,10 +5,17 @@
 import { StreamError } from '../stream/errors.js';
 import type { TopicAdmin, TopicSpec } from '../stream/ports.js';
 import type { Configuration } from './configuration/index.js';
+import { type Generation, isStateLogOf } from './generation.js';
+import { repartitionLogsOf } from './repartition-task.js';
 
 const DAY_MS = 86_400_000;
 /** A dead letter is as large as the largest record that the source takes (1 MB by default), and its headers. */
 const MAX_OUTPUT_BYTES = 2 * 1_048_576;
+
+/** One partition a task; what no checkpoint needs any more is truncated by the task itself, never by age. */
+export function stateLogSpec(name: string, partitions: number): TopicSpec {
+  return { name, partitions, cleanup: 'delete', retentionMs: -1 };
+}
 
 /** The topics with the partition counts they get where they are missing. */
 export function topicSpecs({ topics }: Pick<Configuration, 'topics'>, sourcePartitions: number): readonly TopicSpec[] {
@@ -18,8 +25,7 @@ export function topicSpecs({ topics }: Pick<Configuration, 'topics'>, sourcePart
     { name: topics.payments, partitions, cleanup: 'delete' },
     { name: topics.alerts, ...output },
     { name: topics.deadLetters, ...output },
-    // One partition a task; what no checkpoint needs any more is truncated by the task itself, never by age.
-    { name: topics.stateLog, partitions, cleanup: 'delete', retentionMs: -1 },
+    stateLogSpec(topics.stateLog, partitions),
     { name: topics.riskTable, partitions: 1, cleanup: 'compact' },
     // A rule set is one record, so that no task can ever hold half of one.
     { name: topics.rules, partitions: 1, cleanup: 'compact', maxRecordBytes: MAX_OUTPUT_BYTES },
@@ -30,49 +36,53 @@ export function topicSpecs({ topics }: Pick<Configuration, 'topics'>, sourcePart
 }
 
 /**
- * Makes what is missing and checks what is there; returns the source's partition count.
- * Errors: 'topics-mismatch' when the state log has another partition count than the source.
+ * Makes what is missing and checks what is there; returns how many tasks the generation has. `configuration` has the
+ * topics of that generation. A source that has grown is read on as it was: `keying.ts` says when that ends.
+ * Errors: 'topics-mismatch' when the source has fewer partitions than the state log.
  */
 export async function prepareTopics(
   admin: TopicAdmin,
   configuration: Configuration,
+  { number, partitions }: Pick<Generation, 'number' | 'partitions'>,
   say: (message: string) => void,
 ): Promise<number> {
   const { topics } = configuration;
-  const existing = await admin.partitionCount(topics.payments);
-  const sourcePartitions = existing ?? topics.partitions;
-  const made = await admin.ensure(topicSpecs(configuration, sourcePartitions));
+  const made = await admin.ensure(topicSpecs(configuration, partitions));
   if (made.length > 0) say(`made topics ${made.join(', ')}`);
-  const stateLogPartitions = await admin.partitionCount(topics.stateLog);
-  if (stateLogPartitions !== sourcePartitions) {
-    throw new StreamError(
-      'topics-mismatch',
-      `${topics.payments} has ${sourcePartitions} partitions, the state log ${topics.stateLog} has ${stateLogPartitions}: ` +
-        'they must be equal. Name another state log with --topics-state-log, or start over with --fresh',
-    );
-  }
-  return sourcePartitions;
+  const source = await admin.partitionCount(topics.payments);
+  const stateLog = await admin.partitionCount(topics.stateLog);
+  if (source !== null && stateLog !== null && source >= stateLog) return stateLog;
+  throw new StreamError(
+    'topics-mismatch',
+    `${topics.payments} has ${source} partitions, ${topics.stateLog}, the state log of generation ${number}, has ${stateLog}: a task of each has nothing to read. ` +
+      'To go on with fewer partitions, put that topic back and bring the tasks over: fraud rescale --partitions N --source TOPIC. ' +
+      'If the topic was made anew: fraud start --from-savepoint NAME --savepoint-offsets start, or start over with --fresh',
+  );
 }
 
 /**
- * For `--fresh` on Kafka: what this process's roles begin anew. A detector's are its outputs and its state; where the API's
- * database is the embedded one, which is emptied as well, so are the topics that it fills. Payments stay, and labels,
- * which are people's work; so do the rules, the risk table and the relay's position of a Postgres that is kept.
+ * For `--fresh` on Kafka, of the topics `names` that there are: what this process's roles begin anew. A detector's are
+ * its outputs and its state, of all generations; where the API's database is the embedded one, which is emptied as well,
+ * so are the topics that it fills. Payments stay, and labels, which are people's work; so do the rules, the risk table
+ * and the relay's position of a Postgres that is kept.
  */
-export function topicsToForget({ topics, roles, postgres }: Configuration): readonly string[] {
-  const detectors = [topics.alerts, topics.deadLetters, topics.stateLog, topics.rollouts];
+export function topicsToForget(
+  { topics, roles, postgres, keying }: Configuration,
+  names: readonly string[],
+): readonly string[] {
+  const stateLogs = names.filter((name) => isStateLogOf(topics.stateLog, name));
+  const firstStage = names.filter((name) => name.startsWith(repartitionLogsOf(topics.stateLog)));
+  const keyed = keying.mode === 'repartition' ? [topics.byCard, ...firstStage] : [];
+  const detectors = [topics.alerts, topics.deadLetters, ...stateLogs, topics.rollouts, ...keyed];
   const databases = [topics.rules, topics.riskTable, topics.outboxLog];
   return [
     ...(roles.includes('detector') ? detectors : []),
     ...(roles.includes('api') && postgres.url === undefined ? databases : []),
-  ];
+  ].filter((name) => names.includes(name));
 }
 
 /** Deletes {@link topicsToForget}. */
 export async function forgetTopics(admin: TopicAdmin, configuration: Configuration): Promise<void> {
-  const existing: string[] = [];
-  for (const topic of topicsToForget(configuration)) {
-    if ((await admin.partitionCount(topic)) !== null) existing.push(topic);
-  }
+  const existing = topicsToForget(configuration, await admin.names());
   if (existing.length > 0) await admin.delete(existing);
 }

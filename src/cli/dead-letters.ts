@@ -2,6 +2,8 @@
  * Owns `fraud dead-letters`: lists what could not be read, shows one (card numbers masked), and puts some back into the
  * topic that they came from, byte for byte. Neighbour: `dead-letter-reading.ts` reads them.
  */
+import { findGeneration } from '../app/generation.js';
+import { detectionOf } from '../app/keying.js';
 import { cleanText, clip } from '../app/terminal/text.js';
 import { OffsetOutOfRangeError } from '../stream/errors.js';
 import type { LogBackend, RecordWriter } from '../stream/ports.js';
@@ -157,6 +159,7 @@ async function replay(action: Action): Promise<number> {
     throw new UsageError('Name places (fraud dead-letters replay 0/17), or --all, with --code for one reason.');
   }
   const letters = wantsAll ? everyLetter(action) : await lettersAt(action);
+  const present = await presentSource(action);
   const dryRun = invocation.flags.has('dry-run');
   const writer = dryRun ? null : await action.backend.openWriter();
   let replayed = 0;
@@ -168,7 +171,7 @@ async function replay(action: Action): Promise<number> {
         homeless++;
         continue;
       }
-      waiting.push(originalOf(letter, letter.source, surroundings.clock.now()));
+      waiting.push(originalOf(letter, letter.source, present, surroundings.clock.now()));
       if (waiting.length < REPLAY_RECORDS) continue;
       replayed += await send(writer, waiting);
       waiting = [];
@@ -182,10 +185,45 @@ async function replay(action: Action): Promise<number> {
   return homeless > 0 || surroundings.signal.aborted ? 1 : 0;
 }
 
-/** Key and bytes as they came, to the partition that they came from. */
-function originalOf(letter: DeadLetter, source: NonNullable<DeadLetter['source']>, nowMs: number): OutputRecord {
-  const { topic, partition } = source;
-  return { topic, partition, key: letter.key, value: letter.value, headers: [], timestampMs: nowMs };
+/** The topic that the pipeline reads now, and those that it read before it was rescaled. */
+interface PresentSource {
+  readonly topic: string;
+  readonly earlier: ReadonlySet<string>;
+  readonly wasRescaled: boolean;
+}
+
+async function presentSource({ backend, invocation }: Action): Promise<PresentSource> {
+  const admin = await backend.openAdmin();
+  try {
+    const configuration = detectionOf(invocation.configuration);
+    const { lineage, current } = await findGeneration({ configuration, backend, admin });
+    const earlier = new Set(lineage.map(({ source }) => source));
+    return {
+      topic: current.source,
+      earlier,
+      wasRescaled: lineage.some(({ partitions }) => partitions !== current.partitions),
+    };
+  } finally {
+    await admin.close();
+  }
+}
+
+/**
+ * Key and bytes as they came, to the partition that they came from. After a rescale that may be another's now, or nobody
+ * reads the topic any more: then the key says where it belongs.
+ */
+function originalOf(
+  letter: DeadLetter,
+  source: NonNullable<DeadLetter['source']>,
+  present: PresentSource,
+  nowMs: number,
+): OutputRecord {
+  const { key, value } = letter;
+  const record = { key, value, headers: [], timestampMs: nowMs };
+  const hasMoved = present.earlier.has(source.topic) && source.topic !== present.topic;
+  const isReplaced = hasMoved || (source.topic === present.topic && present.wasRescaled);
+  if (isReplaced) return { ...record, topic: present.topic, ...(key === null ? { partition: 0 } : {}) };
+  return { ...record, topic: source.topic, partition: source.partition };
 }
 
 async function send(writer: RecordWriter | null, records: readonly OutputRecord[]): Promise<number> {

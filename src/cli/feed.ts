@@ -6,6 +6,8 @@
  *    `--skip` with that number goes on there.
  */
 import { Pace } from '../app/demo/pace.js';
+import { findGeneration, withGeneration } from '../app/generation.js';
+import { detectionOf } from '../app/keying.js';
 import { prepareTopics } from '../app/topics.js';
 import { tokeniseCard } from '../fraud/payments/card-token.js';
 import { type FeedBatch, readPaymentFile } from '../fraud/payments/labelled-file.js';
@@ -29,6 +31,7 @@ const EXIT_INTERRUPTED = 130;
 
 interface Plan {
   readonly path: string;
+  /** Empty, until the log is open: the one that the pipeline reads. */
   readonly topic: string;
   readonly perSecond: number;
   readonly limit: number;
@@ -36,6 +39,8 @@ interface Plan {
   /** Moves event times so that the first payment fed happens now. */
   readonly timeIsNow: boolean;
   readonly skipMalformed: boolean;
+  /** Leaves the keys out, as a source that is not keyed by card has it. */
+  readonly isKeyless: boolean;
 }
 
 export const feedCommand: Command = {
@@ -56,6 +61,7 @@ export const feedCommand: Command = {
       value: 'N',
       doc: 'Leave the first payments of the file out: goes on after an interrupted feed.',
     },
+    'no-key': { kind: 'switch', doc: 'Write payments without keys, for keying.mode repartition.' },
     'skip-malformed': {
       kind: 'switch',
       doc: 'Leave lines out that hold no payment, instead of stopping at the first.',
@@ -68,8 +74,8 @@ export const feedCommand: Command = {
   run: async (invocation, surroundings) => {
     const plan = readPlan(invocation);
     return withBackend(invocation, surroundings, { makeMissing: true }, async (backend) => {
-      await makeTopics(backend, plan, invocation, surroundings);
-      return feed(backend, plan, invocation, surroundings);
+      const topic = await readyTopic(backend, plan, invocation, surroundings);
+      return feed(backend, { ...plan, topic }, invocation, surroundings);
     });
   },
 };
@@ -87,29 +93,39 @@ function readPlan(invocation: Invocation): Plan {
   }
   return {
     path,
-    topic: textFlag(invocation, 'topic') ?? invocation.configuration.topics.payments,
+    topic: textFlag(invocation, 'topic') ?? '',
     perSecond,
     limit: wholeFlag(invocation, 'limit', Number.MAX_SAFE_INTEGER, 1),
     skip: wholeFlag(invocation, 'skip', 0),
     timeIsNow: startTime === 'now',
     skipMalformed: invocation.flags.has('skip-malformed'),
+    isKeyless: invocation.flags.has('no-key'),
   };
 }
 
-/** The pipeline's own topics are made; any other must be there, so that a misspelt name does not become a topic. */
-async function makeTopics(
+/**
+ * The topic to write to. The pipeline's own are made; any other must be there, so that a misspelt name does not become a
+ * topic. After a rescale payments may come in elsewhere than configured.
+ */
+async function readyTopic(
   backend: LogBackend,
-  plan: Plan,
-  invocation: Invocation,
-  surroundings: Surroundings,
-): Promise<void> {
+  { topic }: Plan,
+  { configuration }: Invocation,
+  { tell }: Surroundings,
+): Promise<string> {
+  const { topics, keying } = configuration;
   const admin = await backend.openAdmin();
   try {
-    if (plan.topic === invocation.configuration.topics.payments) {
-      await prepareTopics(admin, invocation.configuration, surroundings.tell);
-    } else if ((await admin.partitionCount(plan.topic)) === null) {
-      throw new UsageError(`There is no topic ${plan.topic}; make it first, or leave --topic out.`);
+    if (topic !== '' && topic !== topics.payments) {
+      if ((await admin.partitionCount(topic)) !== null) return topic;
+      throw new UsageError(`There is no topic ${topic}; make it first, or leave --topic out.`);
     }
+    const detection = detectionOf(configuration);
+    const { current } = await findGeneration({ configuration: detection, backend, admin });
+    await prepareTopics(admin, withGeneration(detection, current), current, tell);
+    if (topic === '' && keying.mode === 'trusted') return current.source;
+    await admin.ensure([{ name: topics.payments, partitions: topics.partitions, cleanup: 'delete' }]);
+    return topics.payments;
   } finally {
     await admin.close();
   }
@@ -202,7 +218,7 @@ async function feedBatch(batch: FeedBatch, plan: Plan, state: Fed, feeding: Feed
 
 /** The record's own time is now: a log with retention would drop old ones at once. */
 function toRecord(payment: FeedPayment, plan: Plan, state: Fed, nowMs: number) {
-  const record = { topic: plan.topic, key: payment.key, headers: [], timestampMs: nowMs };
+  const record = { topic: plan.topic, key: plan.isKeyless ? null : payment.key, headers: [], timestampMs: nowMs };
   if (!plan.timeIsNow) return { ...record, value: payment.value };
   state.shiftMs ??= nowMs - payment.occurredAtMs;
   return { ...record, value: withOccurredAt(payment.value, payment.occurredAtMs + state.shiftMs) };

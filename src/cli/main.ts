@@ -8,10 +8,20 @@ import { auditCommand } from './audit.js';
 import { type Command, parseInvocation, type Surroundings, UsageError } from './command.js';
 import { deadLettersCommand } from './dead-letters.js';
 import { feedCommand } from './feed.js';
+import { rescaleCommand } from './rescale.js';
+import { savepointCommand } from './savepoint.js';
 import { startCommand } from './start.js';
 import { topicsCommand } from './topics.js';
 
-const COMMANDS: readonly Command[] = [startCommand, feedCommand, topicsCommand, deadLettersCommand, auditCommand];
+const COMMANDS: readonly Command[] = [
+  startCommand,
+  feedCommand,
+  topicsCommand,
+  deadLettersCommand,
+  savepointCommand,
+  rescaleCommand,
+  auditCommand,
+];
 
 /** Runs one command line (without program names). Resolves to the exit code; never rejects. */
 export async function runCommandLine(

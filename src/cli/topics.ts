@@ -1,4 +1,6 @@
 /** Owns `fraud topics`: makes the pipeline's topics where they are missing, and shows what they hold. */
+import { findGeneration, withGeneration } from '../app/generation.js';
+import { detectionOf } from '../app/keying.js';
 import { prepareTopics, topicSpecs } from '../app/topics.js';
 import { type Command, withBackend } from './command.js';
 
@@ -12,8 +14,11 @@ export const topicsCommand: Command = {
     withBackend(invocation, surroundings, { makeMissing: true }, async (backend) => {
       const admin = await backend.openAdmin();
       try {
-        const partitions = await prepareTopics(admin, invocation.configuration, surroundings.tell);
-        for (const { name } of topicSpecs(invocation.configuration, partitions)) {
+        const given = detectionOf(invocation.configuration);
+        const { current } = await findGeneration({ configuration: given, backend, admin });
+        const configuration = withGeneration(given, current);
+        const partitions = await prepareTopics(admin, configuration, current, surroundings.tell);
+        for (const { name } of topicSpecs(configuration, partitions)) {
           const ranges = await admin.ranges(name);
           const offsets = ranges.reduce((sum, { start, end }) => sum + (end - start), 0);
           surroundings.print(`${name}: ${ranges.length} × partition, ${offsets} offsets kept`);

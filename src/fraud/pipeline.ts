@@ -16,12 +16,10 @@ import { cardFeatures } from './features/card-features.js';
 import { cardPatterns, type OnExpired } from './patterns/card-patterns.js';
 import type { PaymentBatch } from './payments/payment-batch.js';
 import type { PaymentSource } from './payments/payment-source.js';
+import { PIPELINE_VERSION } from './pipeline-version.js';
 import type { LiveRulesStep } from './rules/live-rules.js';
 import type { Scorer } from './scoring/scorer.js';
 import { score } from './scoring/scoring-step.js';
-
-/** Raised whenever what the pipeline computes changes; goes into every alert and dead letter. */
-export const PIPELINE_VERSION = '1';
 
 export interface FraudParts {
   /** Part of task ids and transactional ids. */
@@ -48,6 +46,7 @@ export function fraudPipeline(parts: FraudParts): FraudPipeline {
     parsePayment: (bytes: Buffer) => parts.payments.decoder.parse(bytes),
     rules: parts.rules,
     alertsTopic: parts.alertsTopic,
+    ...(parts.payments.originOf !== undefined && { originOf: parts.payments.originOf }),
   };
   const onUnfinishedCardTesting: OnExpired = (finding, _slot, key, dueMs, outputs, context) => {
     emitExpiredCardTesting(alerting, context, { cardId: key.toString('utf8'), dueMs, finding }, outputs);

@@ -107,6 +107,10 @@ export interface TopicAdmin {
   ensure(topics: readonly TopicSpec[]): Promise<readonly string[]>;
   /** Partition count, or null where the topic does not exist. */
   partitionCount(topic: string): Promise<number | null>;
+  /** Adds partitions until the topic has as many. Never takes any away: more than asked for are left as they are. */
+  grow(topic: string, partitions: number): Promise<void>;
+  /** All topics there are, sorted; those that the log keeps for itself left out. */
+  names(): Promise<readonly string[]>;
   ranges(topic: string): Promise<readonly PartitionRange[]>;
   /**
    * Names this very topic: other after it was deleted and made again, or on another cluster. Local state is kept under
@@ -118,6 +122,8 @@ export interface TopicAdmin {
   publishProgress(group: string, topic: string, offsets: ReadonlyMap<number, number>): Promise<void>;
   /** Last published progress by partition; empty where none. */
   progress(group: string, topic: string): Promise<ReadonlyMap<number, number>>;
+  /** Who takes part in a group now, in words; one that died counts until its session times out. */
+  groupMembers(group: string): Promise<readonly string[]>;
   close(): Promise<void>;
 }
 
@@ -128,15 +134,44 @@ export interface RecordWriter {
   close(): Promise<void>;
 }
 
+/** A unit of assignment: one partition of one source topic, which one task reads. */
+export interface SourcePartition {
+  readonly topic: string;
+  readonly partition: number;
+}
+
+/** What a process runs: tasks of its own, and standbys that keep the state of others' tasks warm. No unit is in both. */
+export interface Assigned {
+  readonly active: readonly SourcePartition[];
+  readonly standby: readonly SourcePartition[];
+}
+
+/** Source topics by their names (a missing one is an error), or all whose whole name matches a regular expression. */
+export type SourceTopics = { readonly topics: readonly string[] } | { readonly pattern: string };
+
+export interface AssignmentOptions {
+  readonly group: string;
+  readonly source: SourceTopics;
+  /** Members besides its owner that are given each partition as a standby; 0 where left out. */
+  readonly standbys?: number;
+  /**
+   * What this process runs, as a sentence for messages: whoever shares work must claim the very same. One that claims
+   * something else than those that own partitions already is refused: 'pipeline-name-taken'. Empty where left out.
+   */
+  readonly claim?: string;
+  /** New topics and partitions are looked for this often; 30,000 where left out. */
+  readonly discoveryMs?: number;
+}
+
 /** Tells which source partitions this process owns. One process alone owns all; Kafka's group protocol shares them. */
 export interface Assignment {
   /**
-   * Starts to take part. `onAssigned` is called with the whole set whenever it changes; a partition that left the set
-   * must be given up (its task closed) before the returned promise resolves. `onLost` reports that membership ended
-   * unexpectedly: everything is to be dropped at once, a fenced zombie can do no harm (I4).
+   * Starts to take part. `onAssigned` is called with the whole set whenever it changes, and not again before what it
+   * returned has settled; a unit that left the set must be given up (its task closed) by then. `onLost` reports that
+   * membership ended unexpectedly: everything is to be dropped at once, a fenced zombie can do no harm (I4).
    */
   join(handlers: {
-    onAssigned(partitions: readonly number[]): Promise<void>;
+    onAssigned(assigned: Assigned): Promise<void>;
     onLost(reason: string): Promise<void>;
     /** After the first assignment, membership was refused in a way that joining again cannot cure. */
     onFailed(error: Error): void;
@@ -156,11 +191,13 @@ export interface LogBackend {
   }): Promise<PartitionReader>;
   openEpochLog(options: {
     readonly taskId: string;
+    /** The name under which ownership is taken: fencing is among those of one name. The task's id where left out. */
+    readonly ownerId?: string;
     readonly stateLog: { readonly topic: string; readonly partition: number };
   }): Promise<EpochLog>;
   openWriter(): Promise<RecordWriter>;
   openAdmin(): Promise<TopicAdmin>;
-  openAssignment(options: { readonly group: string; readonly topic: string }): Promise<Assignment>;
+  openAssignment(options: AssignmentOptions): Promise<Assignment>;
   close(): Promise<void>;
 }
 
@@ -207,6 +244,31 @@ export interface SnapshotStore {
   /** Ids kept for a task, oldest first. */
   list(task: string): Promise<readonly string[]>;
   delete(task: string, id: string): Promise<void>;
+}
+
+/**
+ * Named bytes beyond this machine's memory and disk: a directory or S3. `object-names.ts` says what a name may be.
+ * Errors: StreamErrors that name the place and say what to do. `object-store-unreachable` (trouble that passes, retried
+ * inside to a bound), `object-store-denied`, `object-store-missing-bucket`, `object-store-wrong-region`,
+ * `object-store-full`, `object-store-local-file`, `object-store-refused` (anything else), and `object-name`.
+ */
+export interface ObjectStore {
+  /** Where the objects lie, for messages: a directory, or `s3://bucket/prefix`. */
+  readonly place: string;
+  /** Keeps the bytes under the name, whole or not at all, and durably once it resolves. Overwrites. */
+  put(name: string, bytes: Buffer): Promise<void>;
+  /** As `put`, with the content of the file at `path`, which must not change meanwhile. Memory stays bounded. */
+  putFile(name: string, path: string): Promise<void>;
+  /** The bytes, or null where there is no such object. */
+  get(name: string): Promise<Buffer | null>;
+  /** Writes the object's bytes into the new file `path`; false, and no file, where there is no such object. */
+  getFile(name: string, path: string): Promise<boolean>;
+  /** Size in bytes, or null where there is no such object. */
+  sizeOf(name: string): Promise<number | null>;
+  /** The names of all objects that begin with `prefix` (any prefix of characters), sorted by their characters. */
+  list(prefix: string): Promise<readonly string[]>;
+  /** Removes the objects; those that are not there are fine. */
+  delete(names: readonly string[]): Promise<void>;
 }
 
 /** Time and waiting, injected so that the simulator can own both. */

@@ -19,7 +19,9 @@ describe.skipIf(source === null)('on a broker', () => {
       brokers = source.brokers;
       return;
     }
-    started = await startBroker({ directory: '.kafka/contract-test', port: 19192, clean: true });
+    // Records here bear times of long ago: the default of seven days would delete them half a minute after the start.
+    const properties = { 'log.retention.ms': -1 };
+    started = await startBroker({ directory: '.kafka/contract-test', port: 19192, clean: true, properties });
     brokers = started.brokers;
   });
 

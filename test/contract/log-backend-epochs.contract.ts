@@ -55,6 +55,25 @@ export function describeEpochs(kit: () => LogKit): void {
       expect((await successor.stateLogRange()).end).toBeGreaterThanOrEqual(next);
     });
 
+    it('fences among those of one owner id, whatever their tasks are called', async () => {
+      const stateLog = await kit().topic('owned', { retentionMs: -1 });
+      const [taskId, ownerId] = [unique('task'), unique('owner')];
+      const open = async (owner: string, on = kit().backend) => {
+        const log = await on.openEpochLog({ taskId, ownerId: owner, stateLog: { topic: stateLog, partition: 0 } });
+        kit().onClose(() => log.close());
+        await log.fence();
+        return log;
+      };
+      const first = await open(ownerId);
+      const another = await open(unique('owner'), kit().other);
+      await first.commit(epoch(['first']));
+      await another.commit(epoch(['another']));
+      const successor = await open(ownerId, kit().other);
+      await expect(first.commit(epoch(['zombie']))).rejects.toBeInstanceOf(FencedError);
+      await successor.commit(epoch(['successor']));
+      expect(await stateLogOf(successor)).toEqual(['first', 'another', 'successor']);
+    });
+
     it('resumes the state log behind any record, and gives nothing at its end', async () => {
       const { log } = await kit().freshTask();
       for (let i = 0; i < 4; i++) await log.commit(epoch([`${i}a`, `${i}b`]));

@@ -1,9 +1,12 @@
 /** What every log backend promises to feeds and the control plane. A part of `log-backend.contract.ts`. */
 import { setTimeout as sleep } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { StreamError } from '../../src/stream/errors.js';
 import { partitionOfKey } from '../../src/stream/partitioning.js';
+import type { AssignmentOptions } from '../../src/stream/ports.js';
 import { RecordBatch } from '../../src/stream/records.js';
+import { unitName } from '../../src/stream/source-partition.js';
 import { epoch, type LogKit, readingFails, record, take, text, unique, VISIBLE_MS } from './log-backend-kit.js';
 
 export function describeTopics(kit: () => LogKit): void {
@@ -105,6 +108,62 @@ export function describeTopics(kit: () => LogKit): void {
       }
     });
 
+    it('adds partitions to a topic, which keeps what it has, and takes none away', async () => {
+      const t = await kit().topic('grown', { partitions: 2 });
+      const [admin, second] = [await kit().backend.openAdmin(), await kit().other.openAdmin()];
+      const identity = await admin.identity(t);
+      await kit().write([record(t, 'old', { partition: 1 })]);
+      await admin.grow(t, 5);
+      await admin.grow(t, 3);
+      expect(await admin.partitionCount(t)).toBe(5);
+      expect(await second.partitionCount(t)).toBe(5);
+      expect(await admin.identity(t)).toBe(identity);
+      await kit().write([record(t, 'new', { partition: 4 })]);
+      expect(text(await take(await kit().reader(t, 'earliest', 1), 1))).toEqual(['old']);
+      expect(text(await take(await kit().reader(t, 'earliest', 4), 1))).toEqual(['new']);
+      expect((await second.ranges(t)).map(({ partition, start }) => [partition, start])).toEqual(
+        [0, 1, 2, 3, 4].map((partition) => [partition, 0]),
+      );
+      await admin.close();
+      await second.close();
+    });
+
+    it('places keys over all partitions of a topic that has grown', async () => {
+      const t = await kit().topic('grown-keys', { partitions: 1 });
+      const admin = await kit().backend.openAdmin();
+      await admin.grow(t, 3);
+      const keys = Array.from({ length: 20 }, (_, i) => Buffer.from(`card-${i}`));
+      const { partition: _, ...keyed } = record(t, 'x');
+      await kit().write(keys.map((key) => ({ ...keyed, key })));
+      for (let partition = 0; partition < 3; partition++) {
+        const expected = keys.filter((key) => partitionOfKey(key, 3) === partition).length;
+        await take(await kit().reader(t, 'earliest', partition), expected);
+      }
+      await admin.close();
+    });
+
+    it('refuses to grow a topic that does not exist', async () => {
+      const admin = await kit().backend.openAdmin();
+      await expect(admin.grow(unique('missing'), 2)).rejects.toBeInstanceOf(StreamError);
+      await admin.close();
+    });
+
+    it('names its topics, and those of others on the same log', async () => {
+      const [a, b] = [await kit().topic('named'), await kit().topic('named')];
+      const [admin, second] = [await kit().backend.openAdmin(), await kit().other.openAdmin()];
+      const names = await second.names();
+      expect(names.filter((name) => name === a || name === b).sort()).toEqual([a, b].sort());
+      expect(names.filter((name) => name.startsWith('__'))).toEqual([]);
+      expect(names).toEqual([...names].sort());
+      await admin.delete([a]);
+      const deadline = Date.now() + VISIBLE_MS;
+      while ((await second.names()).includes(a) && Date.now() < deadline) await sleep(50);
+      expect(await second.names()).not.toContain(a);
+      expect(await admin.groupMembers(unique('nobody'))).toEqual([]);
+      await admin.close();
+      await second.close();
+    });
+
     it('tells the range of each partition', async () => {
       const t = await kit().topic('ranges', { partitions: 2 });
       const admin = await kit().backend.openAdmin();
@@ -184,26 +243,63 @@ export function describeTopics(kit: () => LogKit): void {
     });
   });
 
-  it('assigns all partitions to the only member of a group', async () => {
-    const t = await kit().topic('assigned', { partitions: 3 });
-    const assignment = await kit().backend.openAssignment({ group: unique('group'), topic: t });
-    const lost: string[] = [];
-    let whole: (partitions: readonly number[]) => void = () => {};
-    const assigned = new Promise<readonly number[]>((resolve) => {
-      whole = resolve;
+  describe('an assignment', () => {
+    /** Joins as the only member and collects what it was given, by name, and that it lost nothing. */
+    async function join(options: Omit<AssignmentOptions, 'group'>) {
+      const assignment = await kit().backend.openAssignment({ group: unique('group'), ...options });
+      const given: string[][] = [];
+      const lost: string[] = [];
+      await assignment.join({
+        onFailed: (error) => lost.push(error.message),
+        onAssigned: async ({ active, standby }) => {
+          expect(standby).toEqual([]); // there is nobody else whose state could be kept warm
+          given.push(active.map(unitName).sort());
+        },
+        onLost: async (reason) => {
+          lost.push(reason);
+        },
+      });
+      const until = async (units: readonly string[]) => {
+        for (let waitedMs = 0; waitedMs < VISIBLE_MS; waitedMs += 20) {
+          if (isDeepStrictEqual(given.at(-1), units)) break;
+          await sleep(20);
+        }
+        expect(given.at(-1)).toEqual(units);
+      };
+      const leave = async () => {
+        await assignment.leave();
+        expect(lost).toEqual([]);
+      };
+      return { until, leave };
+    }
+
+    it('gives the only member of a group all partitions of all its topics', async () => {
+      const [a, b] = [await kit().topic('assigned-a', { partitions: 2 }), await kit().topic('assigned-b')];
+      const member = await join({ source: { topics: [a, b] }, standbys: 1 });
+      await member.until([`${a}/0`, `${a}/1`, `${b}/0`].sort());
+      await member.leave();
     });
-    await assignment.join({
-      onFailed: () => undefined,
-      onAssigned: async (partitions) => {
-        if (partitions.length === 3) whole(partitions);
-      },
-      onLost: async (reason) => {
-        lost.push(reason);
-      },
+
+    it('finds topics that match a pattern, those too that are made later', async () => {
+      const stem = unique('found');
+      const pattern = { source: { pattern: `${stem}-[a-z]+` }, discoveryMs: 100 };
+      const admin = await kit().backend.openAdmin();
+      const make = (name: string, partitions: number) => admin.ensure([{ name, partitions, cleanup: 'delete' }]);
+      await make(`${stem}-a`, 1);
+      await make(`${stem}-1`, 1); // does not match
+      await make(`not-${stem}-a`, 1); // only a part of it would
+      const member = await join(pattern);
+      await member.until([`${stem}-a/0`]);
+      await make(`${stem}-b`, 2);
+      await member.until([`${stem}-a/0`, `${stem}-b/0`, `${stem}-b/1`]);
+      await member.leave();
+      await admin.close();
     });
-    const partitions = await Promise.race([assigned, sleep(VISIBLE_MS).then(() => null)]);
-    expect([...(partitions ?? [])].sort()).toEqual([0, 1, 2]);
-    await assignment.leave();
-    expect(lost).toEqual([]);
+
+    it('begins with nothing where nothing matches yet', async () => {
+      const member = await join({ source: { pattern: unique('nothing') } });
+      await member.until([]);
+      await member.leave();
+    });
   });
 }

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { CommitDoubtfulError, FencedError, OffsetOutOfRangeError } from '../../src/stream/errors.js';
 import { murmur2 } from '../../src/stream/partitioning.js';
 import { RecordBatch } from '../../src/stream/records.js';
+import { unitName } from '../../src/stream/source-partition.js';
 import { makeMemoryLog } from '../../src/stream/testing/memory-log.js';
 import { describeLogBackend } from './log-backend.contract.js';
 
@@ -126,17 +127,18 @@ describe('faults of the memory log', () => {
 
   it('moves partitions between members and ends a membership on command', async () => {
     const { log, backend } = await taskOn();
-    const assignment = await backend.openAssignment({ group: 'g', topic: 'out' });
+    const assignment = await backend.openAssignment({ group: 'g', source: { topics: ['out'] } });
     const calls: string[] = [];
     await assignment.join({
       onFailed: () => undefined,
-      onAssigned: async (partitions) => void calls.push(`assigned ${partitions}`),
+      onAssigned: async ({ active, standby }) =>
+        void calls.push(`assigned ${active.map(unitName)}, standby ${standby.map(unitName)}`),
       onLost: async (reason) => void calls.push(`lost ${reason}`),
     });
-    await log.faults.assign('g', 'out', []);
-    await log.faults.loseMembership('g', 'out', 'session expired');
-    await log.faults.assign('g', 'out', [0]);
-    expect(calls).toEqual(['assigned 0', 'assigned ', 'lost session expired']);
+    await log.faults.assign('g', { active: [], standby: [{ topic: 'out', partition: 0 }] });
+    await log.faults.loseMembership('g', 'session expired');
+    await log.faults.assign('g', { active: [{ topic: 'out', partition: 0 }], standby: [] });
+    expect(calls).toEqual(['assigned out/0, standby ', 'assigned , standby out/0', 'lost session expired']);
   });
 });
 

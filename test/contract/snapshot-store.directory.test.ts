@@ -1,12 +1,15 @@
 /** The directory snapshot store keeps the contract; beside it: what a crash leaves, and RocksDB's own snapshots. */
-import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rename, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
-import { directorySnapshotStore } from '../../src/adapters/object-storage/directory-snapshot-store.js';
+import { directoryObjects } from '../../src/adapters/object-storage/directory-objects.js';
+import { objectSnapshotStore } from '../../src/adapters/object-storage/snapshot-store.js';
 import { rocksDbStateStore } from '../../src/adapters/rocksdb/rocksdb-state-store.js';
 import { CorruptDataError } from '../../src/stream/errors.js';
+import type { SnapshotStore } from '../../src/stream/ports.js';
 import { describeSnapshotStore } from './snapshot-store.contract.js';
+import { snapshotStoreOver, writeFiles } from './snapshot-store.kit.js';
 
 const bases: string[] = [];
 afterAll(async () => {
@@ -19,15 +22,10 @@ async function newBase(): Promise<string> {
   return base;
 }
 
-const taskDirectory = (root: string, task: string): string => path.join(root, encodeURIComponent(task));
-
-async function writeFiles(directory: string, files: Record<string, string>): Promise<void> {
-  await mkdir(directory, { recursive: true });
-  for (const [name, content] of Object.entries(files)) await writeFile(path.join(directory, name), content);
-}
+const inDirectory = (directory: string): SnapshotStore => objectSnapshotStore(directoryObjects({ directory }));
 
 async function onlyManifest(root: string, task: string): Promise<string> {
-  const directory = path.join(taskDirectory(root, task), 'snapshots');
+  const directory = path.join(root, task, 'snapshots');
   const [name, ...others] = await readdir(directory);
   if (name === undefined || others.length > 0) throw new Error(`expected one manifest, found ${[name, ...others]}`);
   return path.join(directory, name);
@@ -35,35 +33,7 @@ async function onlyManifest(root: string, task: string): Promise<string> {
 
 describeSnapshotStore('directory', async () => {
   const base = await newBase();
-  const root = path.join(base, 'kept');
-  let made = 0;
-  return {
-    store: directorySnapshotStore({ directory: root }),
-    newDirectory: () => path.join(base, `directory-${made++}`),
-    write: writeFiles,
-    read: async (directory) => {
-      const names = await readdir(directory);
-      return Object.fromEntries(
-        await Promise.all(names.map(async (name) => [name, await readFile(path.join(directory, name), 'utf8')])),
-      );
-    },
-    spoil: async (task, id, file, content) => {
-      const manifests = path.join(taskDirectory(root, task), 'snapshots');
-      const name = (await readdir(manifests)).find((n) => n.endsWith(`-${encodeURIComponent(id)}.manifest`));
-      const manifest = JSON.parse((await readFile(path.join(manifests, String(name)), 'utf8')).split('\n')[0] ?? '');
-      const { sha256 } = manifest.files.find((f: { name: string }) => f.name === file);
-      const kept = path.join(taskDirectory(root, task), 'contents', sha256);
-      if (content === null) await rm(kept);
-      else await writeFile(kept, content);
-    },
-    keptBytes: async (task) => {
-      const contents = path.join(taskDirectory(root, task), 'contents');
-      const sizes = await Promise.all(
-        (await readdir(contents)).map(async (n) => (await stat(path.join(contents, n))).size),
-      );
-      return sizes.reduce((sum, size) => sum + size, 0);
-    },
-  };
+  return snapshotStoreOver(directoryObjects({ directory: path.join(base, 'kept') }), base);
 });
 
 describe('the directory snapshot store', () => {
@@ -75,7 +45,7 @@ describe('the directory snapshot store', () => {
   });
 
   it('does not read a file again that it knows by name, size, inode and time', async () => {
-    const store = directorySnapshotStore({ directory: root });
+    const store = inDirectory(root);
     const source = path.join(base, 'source');
     await writeFiles(source, { '000012.sst': 'a'.repeat(100) });
     await store.put('task', '1', source);
@@ -91,7 +61,7 @@ describe('the directory snapshot store', () => {
   });
 
   it('sends a known file again when its kept content was lost or cut', async () => {
-    const store = directorySnapshotStore({ directory: root });
+    const store = inDirectory(root);
     const source = path.join(base, 'source');
     await writeFiles(source, { lost: 'a'.repeat(100), cut: 'b'.repeat(100), sound: 'c'.repeat(100) });
     await store.put('task', '1', source);
@@ -106,7 +76,7 @@ describe('the directory snapshot store', () => {
   });
 
   it('sends a file of the same name, size and time whose inode is another', async () => {
-    const store = directorySnapshotStore({ directory: root });
+    const store = inDirectory(root);
     const source = path.join(base, 'source');
     await writeFiles(source, { '000012.sst': 'a'.repeat(100), other: 'b'.repeat(100) });
     const [file, other] = [path.join(source, '000012.sst'), path.join(source, 'other')];
@@ -120,7 +90,7 @@ describe('the directory snapshot store', () => {
   });
 
   it('refuses a manifest that was changed, names it, and still lists and deletes', async () => {
-    const store = directorySnapshotStore({ directory: root });
+    const store = inDirectory(root);
     await writeFiles(path.join(base, 'source'), { f: 'x' });
     await store.put('task', '1', path.join(base, 'source'));
     const manifest = await onlyManifest(root, 'task');
@@ -134,30 +104,30 @@ describe('the directory snapshot store', () => {
   });
 
   it('does not see a snapshot whose put a crash cut short, and clears what it left', async () => {
-    const store = directorySnapshotStore({ directory: root });
+    const store = inDirectory(root);
     await writeFiles(path.join(base, 'source'), { f: 'x'.repeat(50) });
     await store.put('task', '1', path.join(base, 'source'));
     const manifest = await onlyManifest(root, 'task');
-    await rename(manifest, `${manifest}.tmp`); // the moment before the rename
-    await writeFile(path.join(root, 'task', 'contents', 'sending-1.tmp'), 'half');
+    await rename(manifest, path.join(root, '.sending', 'manifest')); // the moment before it gets its name
     expect(await store.list('task')).toEqual([]);
-    await store.put('task', '1', path.join(base, 'source'));
+    await writeFiles(path.join(base, 'other'), { f: 'y' });
+    await store.put('task', '1', path.join(base, 'other'));
     expect(await store.list('task')).toEqual(['1']);
+    expect(await readdir(path.join(root, 'task', 'contents'))).toHaveLength(2);
     await store.delete('task', '1');
-    expect(await readdir(path.join(root, 'task', 'contents'))).toEqual([]);
+    expect(await readdir(root)).toEqual(['.sending']);
   });
 
   it('says what to do where the directory cannot be written to', async () => {
     await writeFile(path.join(base, 'a-file'), '');
     await writeFiles(path.join(base, 'source'), { f: 'x' });
-    const store = directorySnapshotStore({ directory: path.join(base, 'a-file') });
-    await expect(store.put('task', '1', path.join(base, 'source'))).rejects.toMatchObject({
-      code: 'snapshot-store-failed',
-    });
+    const refused = inDirectory(path.join(base, 'a-file')).put('task', '1', path.join(base, 'source'));
+    await expect(refused).rejects.toMatchObject({ code: 'object-store-refused' });
+    await expect(refused).rejects.toThrow(/Cannot keep snapshot 1 of task.*Check that it is a directory/);
   });
 
   it('carries a RocksDB store to another directory, and sends only new table files the second time', async () => {
-    const snapshots = directorySnapshotStore({ directory: root });
+    const snapshots = inDirectory(root);
     const open = rocksDbStateStore({ writeBufferBytes: 256 * 1024, snapshotFlushBytes: 0 });
     const store = await open(path.join(base, 'task-0'));
     const key = (i: number) => Buffer.from(`key-${String(i).padStart(5, '0')}`);

@@ -108,9 +108,32 @@ beforeEach(() => {
     version: '0.1.0',
     backend: 'memory',
     startedAt: NOW - 60_000,
+    generation: 1,
+    seededFrom: null,
     sourcePartitions: 4,
     tasks: [task(), task({ taskId: 'fraud-detection-1', partition: 1, watermarkMs: Number.NEGATIVE_INFINITY })],
-    workers: [{ worker: 0, tasks: 2, restarts: 1 }],
+    standbys: [
+      {
+        taskId: 'fraud-detection-2',
+        partition: 2,
+        worker: 0,
+        state: 'following',
+        error: null,
+        epoch: 41,
+        stateLogOffset: 90,
+        endOffset: 96,
+        hotKeys: 30,
+        dirtyKeys: 2,
+      },
+    ],
+    workers: [
+      {
+        worker: 0,
+        tasks: 2,
+        restarts: 1,
+        memory: { heapUsedBytes: 1_000, heapTotalBytes: 2_000, heapLimitBytes: 3_000, externalBytes: 4_000 },
+      },
+    ],
   };
   projector = {
     topic: 'fraud.alerts',
@@ -248,12 +271,15 @@ describe('GET /v1/pipeline', () => {
     await matchesDocument('/v1/pipeline', 200, 'application/json', body);
     expect(body).toMatchObject({
       name: 'fraud-detection',
+      generation: 1,
+      seededFrom: null,
       sourcePartitions: 4,
       lag: 200,
       tasks: [
         { taskId: 'fraud-detection-0', epoch: 77, lag: 100, watermarkMs: NOW - 6_000, checkpoint: { id: 'c-1' } },
         { watermarkMs: null },
       ],
+      standbys: [{ taskId: 'fraud-detection-2', state: 'following', epoch: 41, lag: 6 }],
       projector: { state: 'running', lag: 4 },
     });
   });
@@ -323,6 +349,8 @@ describe('GET /metrics', () => {
       stored: value(text, 'fraud_projector_alerts_stored_total'),
       outbox: value(text, 'fraud_outbox_lag_messages'),
       waited: value(text, 'fraud_outbox_oldest_waiting_seconds'),
+      standbyLag: value(text, 'fraud_standby_lag_records{task="fraud-detection-2"}'),
+      standbyState: value(text, 'fraud_standby_state{task="fraud-detection-2",state="following"}'),
     }).toEqual({
       payments: 897,
       deadLetters: 3,
@@ -338,6 +366,8 @@ describe('GET /metrics', () => {
       stored: 250,
       outbox: 2,
       waited: 3,
+      standbyLag: 6,
+      standbyState: 1,
     });
     expect(text).toMatch(
       /fraud_http_request_duration_seconds_count\{method="GET",route="\/v1\/alerts",status="200"\} \d+/,

@@ -6,7 +6,7 @@ import { joinLarge, type ReadRecord, readTopic, text } from '../../scripts/prove
 import { startService } from '../../scripts/prove/service.js';
 import { type RunPlace, type Surroundings, setUp } from '../../scripts/prove/setting-up.js';
 import { StateFollower } from '../../scripts/prove/state-follower.js';
-import { PIPELINE_VERSION } from '../../src/fraud/pipeline.js';
+import { PIPELINE_VERSION } from '../../src/fraud/pipeline-version.js';
 import { cardWorld } from '../../src/fraud/world/card-world.js';
 import { Random } from '../../src/fraud/world/random.js';
 import { partitionOfKey } from '../../src/stream/partitioning.js';

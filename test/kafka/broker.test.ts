@@ -283,14 +283,14 @@ describe.skipIf(source?.kind !== 'java')('on a broker behind a proxy', () => {
     }
 
     async function member(group: string, topic: string, on = backend): Promise<Member> {
-      const assignment = await on.openAssignment({ group, topic });
+      const assignment = await on.openAssignment({ group, source: { topics: [topic] } });
       const sets: number[][] = [];
       const lost: string[] = [];
       const failed: Error[] = [];
       await assignment.join({
         onFailed: (error) => failed.push(error),
-        onAssigned: async (partitions) => {
-          sets.push([...partitions]);
+        onAssigned: async ({ active }) => {
+          sets.push(active.map(({ partition }) => partition));
         },
         onLost: async (reason) => {
           lost.push(reason);
@@ -398,7 +398,8 @@ describe.skipIf(source?.kind !== 'java')('on a broker behind a proxy', () => {
     });
 
     it('notice within a call that the topic does not exist', async () => {
-      const assignment = await backend.openAssignment({ group: unique('group'), topic: 'no-such-topic' });
+      const source = { topics: ['no-such-topic'] };
+      const assignment = await backend.openAssignment({ group: unique('group'), source });
       const handlers = { onFailed: () => undefined, onAssigned: async () => {}, onLost: async () => {} };
       await expect(assignment.join(handlers)).rejects.toMatchObject({ code: 'kafka-topic-missing' });
       await assignment.leave();

@@ -154,7 +154,7 @@ export interface PipelineView {
     readonly records: number;
     readonly alerts: number;
     readonly deadLetters: number;
-    readonly checkpoint: { readonly id: string | null };
+    readonly checkpoint: { readonly id: string | null; readonly failures: number };
   }[];
   readonly workers: readonly { readonly restarts: number }[];
   readonly projector: { readonly state: string; readonly lag: number } | null;

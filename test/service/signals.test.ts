@@ -1,5 +1,6 @@
 /** How the service ends: through npm as people start it, in the middle of a start, and when a part of it dies. */
-import { readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import path from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from 'vitest';
 import { caughtUp } from './outcome.js';
@@ -46,10 +47,10 @@ describe('the service asked to stop twice', () => {
 
   it('ends at once where the first time is taking long', async () => {
     const directory = workshop.directory();
-    const service = workshop.start(flagsFor(directory), {
-      env: { DATABASE_URL: `postgres://fraud@127.0.0.1:${await workshop.freePort()}/fraud` },
-    });
-    await service.line(/^embedded log: ready/);
+    // A broker that takes connections and never says anything holds the start up.
+    const kafka = `--kafka=127.0.0.1:${await workshop.occupyPort()}`;
+    const service = workshop.start([`--data-dir=${directory}`, '--port=0', '--no-demo', kafka]);
+    await service.until('it is at work', () => existsSync(path.join(directory, 'state', 'group-instance-id')));
     process.kill(service.pid, 'SIGINT');
     await service.line(/^stopping: SIGINT/);
     await wait(1_200);

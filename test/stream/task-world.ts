@@ -1,5 +1,6 @@
 /** Owns the surroundings of a task in tests: a log, a disk and snapshots that outlive tasks, and ways to run them. */
 import type { LogBackend, OpenStateStore } from '../../src/stream/ports.js';
+import { type StandbyOptions, StandbyTask } from '../../src/stream/runtime/standby-task.js';
 import { systemClock } from '../../src/stream/runtime/system-clock.js';
 import { Task, type TaskEnd, type TaskOptions } from '../../src/stream/runtime/task.js';
 import { makeMemoryLog } from '../../src/stream/testing/memory-log.js';
@@ -47,7 +48,7 @@ export class TaskWorld {
 
   task(
     overrides: Partial<TaskOptions> = {},
-    parts: { pipeline?: ReturnType<typeof kitPipeline>; backend?: LogBackend } = {},
+    parts: { pipeline?: ReturnType<typeof kitPipeline>; backend?: LogBackend; trustsStore?: boolean } = {},
   ) {
     return new Task({
       partition: 0,
@@ -59,6 +60,26 @@ export class TaskWorld {
       disk: this.disk.local,
       clock: systemClock,
       options: { ...kitOptions, ...overrides },
+      trustsStore: parts.trustsStore ?? true,
+      say: (_level, message) => this.said.push(message),
+    });
+  }
+
+  /** A standby of the task; its local store is under another root than the task's, as on another machine. */
+  standby(overrides: Partial<StandbyOptions> = {}, trustsStore = true, backend = this.log.open()) {
+    const { name, layout } = kitPipeline();
+    return new StandbyTask({
+      partition: 0,
+      worker: 0,
+      pipelineName: name,
+      layout,
+      backend,
+      openStore: this.openStore,
+      snapshots: this.snapshots,
+      disk: this.disk.local,
+      clock: systemClock,
+      options: { ...kitOptions, stateDirectory: 'elsewhere', hotKeys: 24, pollMs: 2, ...overrides },
+      trustsStore,
       say: (_level, message) => this.said.push(message),
     });
   }

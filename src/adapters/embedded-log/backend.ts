@@ -4,8 +4,16 @@
  * decision and its measurements are in `docs/adr/0003-embedded-log.md`.
  */
 import { realpathSync } from 'node:fs';
-import type { Assignment, Clock, LogBackend, RecordWriter, StartPosition } from '../../stream/ports.js';
+import type {
+  Assignment,
+  AssignmentOptions,
+  Clock,
+  LogBackend,
+  RecordWriter,
+  StartPosition,
+} from '../../stream/ports.js';
 import { systemClock } from '../../stream/runtime/system-clock.js';
+import { SoleAssignment } from '../../stream/sole-assignment.js';
 import { CommitQueue, type Placement } from './commit-queue.js';
 import { compactPartition, wantsCompaction } from './compaction.js';
 import { EmbeddedEpochLog } from './epoch-log.js';
@@ -13,7 +21,16 @@ import { EMPTY_HEAD, headKey, readHead } from './partition-store.js';
 import { placeRecords } from './placing.js';
 import { EmbeddedReader } from './reader.js';
 import { applyRetention, Fullness } from './retention.js';
-import { type LogStore, logFull, openStore, readTopic, refresh, requirePartition, requireTopic } from './store.js';
+import {
+  type LogStore,
+  logFull,
+  openStore,
+  readTopic,
+  refresh,
+  requirePartition,
+  requireTopic,
+  unknownTopic,
+} from './store.js';
 import { EmbeddedTopicAdmin } from './topics.js';
 import { WakeUps } from './wake-up.js';
 
@@ -60,6 +77,7 @@ class EmbeddedBackend implements LogBackend {
   /** When a partition's oldest block was last looked at, monotonic ms. */
   private readonly ageLookedAt = new Map<string, number>();
   private readonly readers = new Set<EmbeddedReader>();
+  private readonly assignments = new Set<SoleAssignment>();
   private closing: Promise<void> | null = null;
 
   constructor(
@@ -108,13 +126,15 @@ class EmbeddedBackend implements LogBackend {
 
   async openEpochLog(options: {
     readonly taskId: string;
+    readonly ownerId?: string;
     readonly stateLog: { readonly topic: string; readonly partition: number };
   }): Promise<EmbeddedEpochLog> {
     const { topic, partition } = options.stateLog;
     refresh(this.store);
     const meta = requireTopic(this.store, topic);
     requirePartition(topic, meta, partition);
-    return new EmbeddedEpochLog(this.store, this.queue, this.clock, options.taskId, topic, meta, partition);
+    const ownerId = options.ownerId ?? options.taskId;
+    return new EmbeddedEpochLog(this.store, this.queue, this.clock, ownerId, topic, meta, partition);
   }
 
   async openWriter(): Promise<RecordWriter> {
@@ -133,16 +153,21 @@ class EmbeddedBackend implements LogBackend {
     return new EmbeddedTopicAdmin(this.store, this.retentionMs, () => this.wakeUps.signal());
   }
 
-  /** There is one process that runs tasks on a directory; it owns every partition. */
-  async openAssignment(options: { readonly topic: string }): Promise<Assignment> {
-    return {
-      join: async (handlers) => {
-        refresh(this.store);
-        const { partitions } = requireTopic(this.store, options.topic);
-        await handlers.onAssigned(Array.from({ length: partitions }, (_, partition) => partition));
+  /** One process alone runs tasks on a directory. */
+  async openAssignment(options: AssignmentOptions): Promise<Assignment> {
+    const { store, clock } = this;
+    const assignment = new SoleAssignment({
+      options,
+      clock,
+      topics: () => {
+        refresh(store);
+        const names = [...store.topics.getKeys()].map((key) => key.toString());
+        return new Map(names.map((name) => [name, requireTopic(store, name).partitions]));
       },
-      leave: async () => {},
-    };
+      missing: (topic) => unknownTopic(store, topic),
+    });
+    this.assignments.add(assignment);
+    return assignment;
   }
 
   close(): Promise<void> {
@@ -151,6 +176,7 @@ class EmbeddedBackend implements LogBackend {
   }
 
   private async closeParts(): Promise<void> {
+    for (const assignment of this.assignments) await assignment.leave();
     for (const reader of [...this.readers]) await reader.close();
     await this.queue.close();
     this.store.closed = true;

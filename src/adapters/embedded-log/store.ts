@@ -143,13 +143,15 @@ export function readTopic(store: LogStore, name: string): TopicMeta | null {
 /** The topic, or an error that names it. */
 export function requireTopic(store: LogStore, name: string): TopicMeta {
   const topic = readTopic(store, name);
-  if (!topic) {
-    throw new StreamError(
-      'unknown-topic',
-      `Topic ${name} does not exist in the log at ${store.directory}; make it first`,
-    );
-  }
+  if (!topic) throw unknownTopic(store, name);
   return topic;
+}
+
+export function unknownTopic(store: LogStore, name: string): StreamError {
+  return new StreamError(
+    'unknown-topic',
+    `Topic ${name} does not exist in the log at ${store.directory}; make it first`,
+  );
 }
 
 /** Checks that the topic has the partition. */

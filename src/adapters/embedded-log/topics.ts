@@ -26,6 +26,23 @@ export class EmbeddedTopicAdmin implements TopicAdmin {
     return readTopic(this.store, topic)?.partitions ?? null;
   }
 
+  async grow(topic: string, partitions: number): Promise<void> {
+    this.change(() => {
+      const { store } = this;
+      const meta = requireTopic(store, topic);
+      if (partitions <= meta.partitions) return;
+      store.topics.put(Buffer.from(topic), Buffer.from(JSON.stringify({ ...meta, partitions })));
+      for (let partition = meta.partitions; partition < partitions; partition++) {
+        putHead(store, headKey(meta.id, partition), EMPTY_HEAD);
+      }
+    });
+  }
+
+  async names(): Promise<readonly string[]> {
+    refresh(this.store);
+    return [...this.store.topics.getKeys()].map((key) => Buffer.from(key).toString()).sort();
+  }
+
   async ranges(topic: string): Promise<readonly PartitionRange[]> {
     refresh(this.store);
     const { id, partitions } = requireTopic(this.store, topic);
@@ -56,6 +73,11 @@ export class EmbeddedTopicAdmin implements TopicAdmin {
   async progress(group: string, topic: string): Promise<ReadonlyMap<number, number>> {
     refresh(this.store);
     return this.readProgress(group, topic);
+  }
+
+  /** One process runs tasks on a directory, and its lock tells who; there are no groups. */
+  async groupMembers(): Promise<readonly string[]> {
+    return [];
   }
 
   async close(): Promise<void> {}

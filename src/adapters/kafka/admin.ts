@@ -5,7 +5,7 @@
  * Neighbours: `group/membership.ts` lends its member id, without which a group that has members takes no offsets.
  */
 import { API } from 'kafka-ts';
-import type { Admin, ITopicConfig, Kafka } from 'kafkajs';
+import type { Admin, ITopicConfig } from 'kafkajs';
 import type { PartitionRange, TopicAdmin, TopicSpec } from '../../stream/ports.js';
 import { Coordinator } from './coordinator.js';
 import { brokerCodeOf, COORDINATOR_MOVED, isConnectionLoss, KafkaError, told } from './errors.js';
@@ -29,7 +29,8 @@ const COMPACTION_LAG_MS = 24 * 3_600_000;
 const FRAMING_BYTES = 4_096;
 
 export interface AdminParts {
-  readonly kafkajs: Kafka;
+  /** Loads kafkajs, which most starts do not need. Not connected yet. */
+  openKafkajs(): Promise<Admin>;
   readonly leaders: Leaders;
   readonly replicationFactor: number;
   /** This process's place in a group, where it has one. */
@@ -37,13 +38,10 @@ export interface AdminParts {
 }
 
 export class KafkaTopicAdmin implements TopicAdmin {
-  private readonly admin: Admin;
-  private connecting: Promise<void> | null = null;
+  private connecting: Promise<Admin> | null = null;
   private readonly coordinators = new Map<string, Coordinator>();
 
-  constructor(private readonly parts: AdminParts) {
-    this.admin = parts.kafkajs.admin();
-  }
+  constructor(private readonly parts: AdminParts) {}
 
   async ensure(topics: readonly TopicSpec[]): Promise<readonly string[]> {
     const made: string[] = [];
@@ -66,6 +64,28 @@ export class KafkaTopicAdmin implements TopicAdmin {
         if (!isConnectionLoss(error) || deadline.passed) throw told(error, 'Metadata', topic);
         await pause(100);
       }
+    }
+  }
+
+  async grow(topic: string, partitions: number): Promise<void> {
+    const { topics } = this.parts.leaders;
+    if ((await topics.refresh(topic)).partitions >= partitions) return;
+    try {
+      const admin = await this.connected();
+      await admin.createPartitions({ topicPartitions: [{ topic, count: partitions }] });
+    } catch (error) {
+      // Somebody else may have added them meanwhile.
+      if ((await topics.refresh(topic)).partitions < partitions) throw toldByKafkajs(error, 'CreatePartitions', topic);
+    }
+    await this.untilShown(topic, partitions);
+  }
+
+  async names(): Promise<readonly string[]> {
+    try {
+      const admin = await this.connected();
+      return (await admin.listTopics()).filter((name) => !name.startsWith('__')).sort();
+    } catch (error) {
+      throw toldByKafkajs(error, 'Metadata', 'all topics');
     }
   }
 
@@ -97,8 +117,8 @@ export class KafkaTopicAdmin implements TopicAdmin {
     for (const topic of topics) {
       if ((await this.partitionCount(topic)) === null) continue;
       try {
-        await this.connected();
-        await this.admin.deleteTopics({ topics: [topic] });
+        const admin = await this.connected();
+        await admin.deleteTopics({ topics: [topic] });
       } catch (error) {
         if ((await this.partitionCount(topic)) !== null) throw toldByKafkajs(error, 'DeleteTopics', topic);
       }
@@ -133,8 +153,8 @@ export class KafkaTopicAdmin implements TopicAdmin {
     const deadline = new Deadline(this.parts.leaders.deadlineMs);
     for (;;) {
       try {
-        await this.connected();
-        const [found] = await this.admin.fetchOffsets({ groupId: group, topics: [topic] });
+        const admin = await this.connected();
+        const [found] = await admin.fetchOffsets({ groupId: group, topics: [topic] });
         const known = (found?.partitions ?? []).filter(({ offset }) => offset !== '-1');
         return new Map(known.map(({ partition, offset }) => [partition, Number(offset)]));
       } catch (error) {
@@ -147,31 +167,58 @@ export class KafkaTopicAdmin implements TopicAdmin {
     }
   }
 
+  async groupMembers(group: string): Promise<readonly string[]> {
+    try {
+      const admin = await this.connected();
+      const { groups } = await admin.describeGroups([group]);
+      return groups.flatMap(({ members }) => members).map(({ clientId, clientHost }) => `${clientId} at ${clientHost}`);
+    } catch (error) {
+      throw toldByKafkajs(error, 'DescribeGroups', `group ${group}`);
+    }
+  }
+
   async close(): Promise<void> {
     await this.parts.leaders.links.close();
     // Only what was connected is to be disconnected; a failed connect has told its caller.
-    if (
-      (await this.connecting?.then(
-        () => true,
-        () => false,
-      )) === true
-    )
-      await this.admin.disconnect();
+    const admin = await this.connecting?.catch(() => null);
+    await admin?.disconnect();
   }
 
-  private connected(): Promise<void> {
-    this.connecting ??= this.admin.connect().catch((error: unknown) => {
+  /** Metadata spreads: who asks next must find the new partitions, with their leaders. */
+  private async untilShown(topic: string, partitions: number): Promise<void> {
+    const deadline = new Deadline(this.parts.leaders.deadlineMs);
+    for (;;) {
+      const { leaders } = await this.parts.leaders.topics.refresh(topic);
+      if (leaders.length >= partitions && leaders.every((leader) => leader >= 0)) return;
+      if (deadline.passed) {
+        throw new KafkaError(
+          'kafka-unreachable',
+          `${topic} does not show ${partitions} partitions with leaders within ${deadline.budgetMs} ms; look at the brokers' logs`,
+        );
+      }
+      await pause(50);
+    }
+  }
+
+  private connected(): Promise<Admin> {
+    this.connecting ??= this.connect().catch((error: unknown) => {
       this.connecting = null;
       throw error;
     });
     return this.connecting;
   }
 
+  private async connect(): Promise<Admin> {
+    const admin = await this.parts.openKafkajs();
+    await admin.connect();
+    return admin;
+  }
+
   /** False where somebody else made the topic meanwhile. */
   private async make(spec: TopicSpec): Promise<boolean> {
     try {
-      await this.connected();
-      return await this.admin.createTopics({ topics: [this.configOf(spec)], waitForLeaders: false });
+      const admin = await this.connected();
+      return await admin.createTopics({ topics: [this.configOf(spec)], waitForLeaders: false });
     } catch (error) {
       throw toldByKafkajs(error, 'CreateTopics', spec.name);
     }

@@ -3,9 +3,9 @@
  * between threads; every worker opens its own from the same options.
  * Neighbours: `reader.ts`, `epoch-log.ts`, `writer.ts`, `admin.ts`, `group/membership.ts` are what it opens.
  */
-import kafkajs from 'kafkajs';
 import type {
   Assignment,
+  AssignmentOptions,
   EpochLog,
   LogBackend,
   PartitionReader,
@@ -93,6 +93,7 @@ class KafkaBackend implements LogBackend {
 
   async openEpochLog(options: {
     readonly taskId: string;
+    readonly ownerId?: string;
     readonly stateLog: { readonly topic: string; readonly partition: number };
   }): Promise<EpochLog> {
     const { taskId, stateLog } = options;
@@ -100,7 +101,8 @@ class KafkaBackend implements LogBackend {
     return this.keep(this.leaders(), async (leaders) => {
       leaderOf(await leaders.topics.view(stateLog.topic), stateLog.partition);
       const maxBatchBytes = await leaders.topics.maxBatchBytes(stateLog.topic);
-      const coordinator = new Coordinator(leaders.links, 'transaction', `${settings.transactionalIdPrefix}-${taskId}`);
+      const transactionalId = options.ownerId ?? `${settings.transactionalIdPrefix}-${taskId}`;
+      const coordinator = new Coordinator(leaders.links, 'transaction', transactionalId);
       return new KafkaEpochLog({
         taskId,
         stateLog,
@@ -120,7 +122,10 @@ class KafkaBackend implements LogBackend {
   async openAdmin(): Promise<TopicAdmin> {
     return this.keep(this.leaders(), async (leaders) => {
       return new KafkaTopicAdmin({
-        kafkajs: new kafkajs.Kafka(kafkajsConfigOf(this.settings)),
+        openKafkajs: async () => {
+          const { default: kafkajs } = await import('kafkajs');
+          return new kafkajs.Kafka(kafkajsConfigOf(this.settings)).admin();
+        },
         leaders,
         replicationFactor: this.settings.replicationFactor,
         memberOf: (group) => this.memberships.get(group)?.identity ?? null,
@@ -128,7 +133,7 @@ class KafkaBackend implements LogBackend {
     });
   }
 
-  async openAssignment(options: { readonly group: string; readonly topic: string }): Promise<Assignment> {
+  async openAssignment(options: AssignmentOptions): Promise<Assignment> {
     const membership = new GroupMembership(this.settings, options, this.surroundings.onTrouble ?? (() => {}));
     this.memberships.set(options.group, membership);
     this.opened.add({ close: () => membership.leave() });

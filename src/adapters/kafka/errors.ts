@@ -21,6 +21,8 @@ export type KafkaErrorCode =
   | 'kafka-topic-remade'
   /** The options do not fit each other or this broker. */
   | 'group-instance-taken'
+  /** A pipeline that claims the same name, and is another, holds the group. */
+  | 'pipeline-name-taken'
   | 'kafka-options'
   | 'record-too-large'
   | 'kafka-closed';
@@ -114,7 +116,10 @@ const advice = new Map<number, string>([
   [API_ERROR.INVALID_TRANSACTION_TIMEOUT, "keep transactionTimeoutMs within the broker's transaction.max.timeout.ms"],
   [API_ERROR.POLICY_VIOLATION, 'the topic must allow deletion (cleanup.policy=delete), or the cluster policy must'],
   [API_ERROR.INVALID_REPLICATION_FACTOR, 'the cluster has fewer brokers than its default replication factor asks for'],
-  [API_ERROR.INVALID_SESSION_TIMEOUT, "keep sessionTimeoutMs within the broker's group.min/max.session.timeout.ms"],
+  [
+    API_ERROR.INCONSISTENT_GROUP_PROTOCOL,
+    'consumers of another application are members of this group; give the pipeline another name',
+  ],
   [API_ERROR.UNSUPPORTED_VERSION, 'use Kafka 2.8 or later'],
 ]);
 

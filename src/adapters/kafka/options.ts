@@ -5,7 +5,6 @@
 import type { TLSSocketOptions } from 'node:tls';
 import { saslPlain, saslScramSha256, saslScramSha512 } from 'kafka-ts';
 import type { KafkaConfig, SASLOptions } from 'kafkajs';
-import kafkajs from 'kafkajs';
 import { KafkaError } from './errors.js';
 
 export interface KafkaTls {
@@ -29,11 +28,11 @@ export interface KafkaOptions {
   readonly clientId: string;
   readonly ssl?: KafkaTls;
   readonly sasl?: KafkaSasl;
-  /** A task's transactional id is `<prefix>-<taskId>`: one prefix a deployment. */
+  /** The transactional id of an epoch log opened without an owner's id is `<prefix>-<taskId>`: one prefix a deployment. */
   readonly transactionalIdPrefix: string;
   /** `auto` takes v2 (KIP-890) where the cluster has finalised transaction.version 2, else v1. */
   readonly transactions: 'auto' | 'v1' | 'v2';
-  /** Group membership ends after this long without a heartbeat; 10,000. */
+  /** Group membership ends after this long without a heartbeat; 7,000. */
   readonly sessionTimeoutMs?: number;
   /**
    * Name that this process keeps over restarts: started again after a crash it takes its place at once, instead of
@@ -74,7 +73,7 @@ export interface BrokerAddress {
 /** Fills defaults in and refuses what cannot work. */
 export function settingsOf(options: KafkaOptions): KafkaSettings {
   const settings: KafkaSettings = {
-    sessionTimeoutMs: 10_000,
+    sessionTimeoutMs: 7_000,
     rebalanceTimeoutMs: 30_000,
     requestTimeoutMs: 10_000,
     connectTimeoutMs: 3_000,
@@ -149,6 +148,9 @@ function kafkajsSaslOf({ mechanism, username, password }: KafkaSasl): SASLOption
   }
 }
 
+/** kafkajs's `logLevel.NOTHING`; kafkajs itself is loaded only where it is used, workers never need it. */
+const NO_LOG_LINES = 0;
+
 /** kafkajs's configuration. Its default first retry of 300 ms would dominate every call. */
 export function kafkajsConfigOf(settings: KafkaSettings): KafkaConfig {
   const { ssl, sasl } = settings;
@@ -160,7 +162,7 @@ export function kafkajsConfigOf(settings: KafkaSettings): KafkaConfig {
     connectionTimeout: settings.connectTimeoutMs,
     requestTimeout: settings.requestTimeoutMs,
     retry: { initialRetryTime: 5, retries: 20, maxRetryTime: 1_000 },
-    // Errors reach the caller as exceptions; its log lines would tell them twice.
-    logLevel: kafkajs.logLevel.NOTHING,
+    // None: errors reach the caller as exceptions; its log lines would tell them twice.
+    logLevel: NO_LOG_LINES,
   };
 }

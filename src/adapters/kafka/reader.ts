@@ -59,6 +59,11 @@ export class KafkaReader implements PartitionReader {
   private fetchOffset: number;
   private readonly fetched: { readonly set: RecordSet; readonly sizeBytes: number }[] = [];
   private fetchedBytes = 0;
+  /**
+   * A leader answers one request a connection at a time: the first fetch is not to wait for records, so that whoever asks
+   * for the end right after opening is not answered behind it, `fetchWaitMs` later.
+   */
+  private heard = false;
   private failure: Error | null = null;
   private readonly closing = new AbortController();
   /** Rings when `read` may move the position; and when room came for another fetch. */
@@ -174,9 +179,10 @@ export class KafkaReader implements PartitionReader {
           partition: this.partition,
           leaderEpoch: this.view.leaderEpochs[this.partition],
           offset: this.fetchOffset,
-          maxWaitMs: this.options.fetchWaitMs,
+          maxWaitMs: this.heard ? this.options.fetchWaitMs : 0,
           maxBytes: Math.min(this.options.fetchBytes, this.options.bufferBytes),
         });
+        this.heard = true;
         if (answer.errorCode === 0) return answer;
         if (answer.errorCode === API_ERROR.OFFSET_OUT_OF_RANGE) throw await this.outOfRange();
         throw refused(answer.errorCode, 'Fetch', this.place);

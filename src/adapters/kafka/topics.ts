@@ -99,6 +99,14 @@ export class Topics {
     return view;
   }
 
+  /** Partitions of every topic that may be described, by name. */
+  async partitionCounts(): Promise<ReadonlyMap<string, number>> {
+    const answer = await this.metadata(null);
+    this.links.learn(answer.brokers);
+    const whole = answer.topics.filter(({ name, partitions }) => name !== null && partitions.length > 0);
+    return new Map(whole.map(({ name, partitions }) => [name ?? '', partitions.length]));
+  }
+
   /** Learns the brokers alone. */
   async learnBrokers(): Promise<void> {
     this.links.learn((await this.links.ask(API.METADATA, { topics: [] })).brokers);
@@ -115,8 +123,9 @@ export class Topics {
   }
 
   /** kafka-ts throws on the first topic or partition with an error; the answer is with the error. */
-  private async metadata(name: string): Promise<MetadataAnswer> {
-    const request = { topics: [{ id: null, name }], allowTopicAutoCreation: false };
+  private async metadata(name: string | null): Promise<MetadataAnswer> {
+    const topics = name === null ? null : [{ id: null, name }];
+    const request = { topics, allowTopicAutoCreation: false };
     try {
       return await this.links.ask(API.METADATA, request);
     } catch (error) {

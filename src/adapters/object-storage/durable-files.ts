@@ -1,47 +1,68 @@
 /**
- * Owns file steps that survive a power cut: a file appears under its final name whole or not at all, and stays.
- * Neighbour: `directory-snapshot-store.ts` builds snapshots of them.
+ * Owns file steps that survive a power cut, and the hash of a file.
+ * Neighbours: `directory-objects.ts` keeps objects with them, `snapshot-store.ts` hashes what it keeps and restores.
  */
 import { createHash } from 'node:crypto';
-import { type FileHandle, open, rename, rm } from 'node:fs/promises';
+import { constants, copyFile, mkdir, open, rm } from 'node:fs/promises';
 import path from 'node:path';
 
+/** Short enough that hashing one holds the thread for a millisecond, since payments run in the same one. */
 const CHUNK_BYTES = 1024 * 1024;
 
-export interface CopiedFile {
+export interface FileDigest {
   readonly sizeBytes: number;
   readonly sha256: string;
 }
 
-/** Copies `from` to the new file `to`, flushed to disk, and hashes what it wrote. Memory: one chunk of 1 MiB. */
-export async function copyHashed(from: string, to: string): Promise<CopiedFile> {
-  const source = await open(from, 'r');
+/** Size and SHA-256 of a file's content; `flush` writes it out to the disk as well. Memory: one chunk of 1 MiB. */
+export async function digestFile(file: string, options: { readonly flush: boolean }): Promise<FileDigest> {
+  const handle = await open(file, options.flush ? 'r+' : 'r');
   try {
-    const target = await open(to, 'wx');
-    try {
-      const copied = await pump(source, target);
-      await target.sync();
-      return copied;
-    } finally {
-      await target.close();
+    const hash = createHash('sha256');
+    const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+    let sizeBytes = 0;
+    for (;;) {
+      const { bytesRead } = await handle.read(chunk, 0, CHUNK_BYTES, sizeBytes);
+      if (bytesRead === 0) break;
+      hash.update(chunk.subarray(0, bytesRead));
+      sizeBytes += bytesRead;
     }
+    if (options.flush) await handle.sync();
+    return { sizeBytes, sha256: hash.digest('hex') };
   } finally {
-    await source.close();
+    await handle.close();
   }
 }
 
-/** Writes a small file: flushed under another name first, then renamed, then the directory flushed. */
-export async function writeDurably(file: string, text: string): Promise<void> {
-  const temporary = `${file}.tmp`;
-  const handle = await open(temporary, 'w');
+/** Copies a file to the new file `to`, flushed to the disk; shares blocks where the file system can. */
+export async function copyDurably(from: string, to: string): Promise<void> {
+  await copyFile(from, to, constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE);
+  const handle = await open(to, 'r+');
   try {
-    await handle.writeFile(text);
     await handle.sync();
   } finally {
     await handle.close();
   }
-  await rename(temporary, file);
-  await syncDirectory(path.dirname(file));
+}
+
+/** Writes a new file, flushed to the disk. */
+export async function writeDurably(file: string, bytes: Buffer): Promise<void> {
+  const handle = await open(file, 'wx');
+  try {
+    await handle.writeFile(bytes);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Makes the directory and those above it, and has the disk know of each that it made. */
+export async function makeDirectoryDurably(directory: string): Promise<void> {
+  const first = await mkdir(directory, { recursive: true });
+  if (first === undefined) return;
+  for (let made = directory; made.length >= first.length; made = path.dirname(made)) {
+    await syncDirectory(path.dirname(made));
+  }
 }
 
 /** Makes renames in the directory last. Windows keeps directory entries by itself and refuses to open one. */
@@ -60,18 +81,6 @@ export async function removeFile(file: string): Promise<void> {
   await rm(file, { force: true });
 }
 
-async function pump(source: FileHandle, target: FileHandle): Promise<CopiedFile> {
-  const hash = createHash('sha256');
-  const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
-  let sizeBytes = 0;
-  for (;;) {
-    const { bytesRead } = await source.read(chunk, 0, CHUNK_BYTES, sizeBytes);
-    if (bytesRead === 0) return { sizeBytes, sha256: hash.digest('hex') };
-    hash.update(chunk.subarray(0, bytesRead));
-    for (let written = 0; written < bytesRead; ) {
-      const { bytesWritten } = await target.write(chunk, written, bytesRead - written, sizeBytes + written);
-      written += bytesWritten;
-    }
-    sizeBytes += bytesRead;
-  }
+export function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }

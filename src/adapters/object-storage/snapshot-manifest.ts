@@ -1,7 +1,7 @@
 /**
  * Owns the manifest of a kept snapshot: which files it has and what they must be. A snapshot exists from the moment its
  * manifest does.
- * Neighbour: `directory-snapshot-store.ts` writes it last and reads it first.
+ * Neighbour: `snapshot-store.ts` writes it last and reads it first.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';

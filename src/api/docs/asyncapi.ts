@@ -114,6 +114,9 @@ const ALERT_HEADERS: SchemaNode = {
     traceparent: text('The same for agents that look for the plain name (W3C Trace Context)'),
     tracestate: text('The same for agents that look for the plain name'),
     'content-type': text('Of the value', { const: 'application/json' }),
+    'origin.topic': text('With keying.mode repartition: the topic that the payment came in by'),
+    'origin.partition': digits('And its partition there'),
+    'origin.offset': digits('And its offset there'),
   },
 };
 

@@ -4,9 +4,9 @@
  */
 import type { ProjectorStatus } from '../../fraud/cases/projection.js';
 import type { RelayStatus } from '../../fraud/outbox/relay.js';
-import type { PipelineStatus, TaskStatus } from '../../stream/runtime/status.js';
+import type { PipelineStatus, TaskStatus, ThreadMemory } from '../../stream/runtime/status.js';
 import type { MetricSet } from './metrics.js';
-import { taskLag } from './pipeline-view.js';
+import { standbyLag, taskLag } from './pipeline-view.js';
 
 const RULE_COUNTER = 'rules.fired.';
 const DECISION_COUNTER = 'decisions.';
@@ -29,11 +29,37 @@ export function collectMetrics(
 function collectPipeline(metrics: MetricSet, pipeline: PipelineStatus, nowMs: number): void {
   const { name, version, backend } = pipeline;
   metrics.pipelineInfo.set({ name, version, backend }, 1);
-  for (const { worker, restarts } of pipeline.workers) metrics.workerRestarts.inc({ worker: String(worker) }, restarts);
+  metrics.generation.set({ seeded_from: pipeline.seededFrom ?? '' }, pipeline.generation);
+  for (const { worker, restarts, memory } of pipeline.workers) {
+    metrics.workerRestarts.inc({ worker: String(worker) }, restarts);
+    if (memory !== null) collectWorkerMemory(metrics, String(worker), memory);
+  }
+  for (const standby of pipeline.standbys) {
+    metrics.standbyLag.set({ task: standby.taskId }, standbyLag(standby));
+    metrics.standbyState.set({ task: standby.taskId, state: standby.state }, 1);
+  }
   for (const task of pipeline.tasks) {
     collectTask(metrics, task, nowMs);
     collectCounters(metrics, task);
   }
+  for (const task of pipeline.firstStage ?? []) collectFirstStage(metrics, task);
+}
+
+function collectWorkerMemory(metrics: MetricSet, worker: string, memory: ThreadMemory): void {
+  metrics.workerHeap.set({ worker, kind: 'used' }, memory.heapUsedBytes);
+  metrics.workerHeap.set({ worker, kind: 'total' }, memory.heapTotalBytes);
+  metrics.workerHeap.set({ worker, kind: 'limit' }, memory.heapLimitBytes);
+  metrics.workerHeap.set({ worker, kind: 'external' }, memory.externalBytes);
+}
+
+/** Apart from detection's tasks: a payment that both stages read is not to be counted twice. */
+function collectFirstStage(metrics: MetricSet, status: TaskStatus): void {
+  const task = { task: status.taskId };
+  metrics.firstStageRecords.inc(task, status.records);
+  metrics.firstStageDeadLetters.inc(task, status.deadLetters);
+  metrics.firstStageLag.set({ ...task, partition: String(status.partition) }, taskLag(status));
+  metrics.recoveries.inc(task, status.recoveries);
+  metrics.taskState.set({ ...task, state: status.state }, 1);
 }
 
 function collectTask(metrics: MetricSet, status: TaskStatus, nowMs: number): void {

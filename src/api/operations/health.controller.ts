@@ -46,7 +46,7 @@ export class HealthController {
     if (pipeline === null) return [];
     const status = pipeline.status();
     if (status === null) return ['the pipeline has not started yet'];
-    return status.tasks
+    return [...status.tasks, ...(status.firstStage ?? [])]
       .filter((task) => task.state !== 'running')
       .map(({ taskId, state, error }) => `task ${taskId} is ${state}${error === null ? '' : `: ${error.message}`}`);
   }

@@ -35,6 +35,12 @@ export const METRICS = {
     'task',
     'partition',
   ]),
+  firstStageRecords: counter('fraud_first_stage_records_total', 'Records read by the stage that keys payments', TASK),
+  firstStageDeadLetters: counter('fraud_first_stage_dead_letters_total', 'Those that became dead letters there', TASK),
+  firstStageLag: gauge('fraud_first_stage_lag_records', "Records between what it has passed on and its source's end", [
+    'task',
+    'partition',
+  ]),
   epoch: gauge('fraud_epoch', 'The last epoch committed', TASK),
   epochLatency: gauge('fraud_epoch_latency_seconds', 'Epoch decoded to committed, over the last some hundred epochs', [
     'task',
@@ -50,8 +56,20 @@ export const METRICS = {
   pendingTimers: gauge('fraud_pending_timers', 'Timers that wait for their event time', TASK),
   recoveries: counter('fraud_task_recoveries_total', 'Recoveries from the state log', TASK),
   taskState: gauge('fraud_task_state', '1 for the state that the task is in', ['task', 'state']),
+  standbyLag: gauge('fraud_standby_lag_records', 'Records of the state log that a standby has yet to apply', TASK),
+  standbyState: gauge('fraud_standby_state', '1 for the state that the standby is in', ['task', 'state']),
+  workerHeap: gauge(
+    'fraud_worker_heap_bytes',
+    "Memory of a worker thread as V8 counts it: used and total (pages held) of the heap, its limit, and external (buffers and columns, outside the heap)",
+    ['worker', 'kind'],
+  ),
   workerRestarts: counter('fraud_worker_restarts_total', 'Restarts of a worker thread', ['worker']),
   pipelineInfo: gauge('fraud_pipeline_info', '1, with what runs here', ['name', 'version', 'backend']),
+  generation: gauge(
+    'fraud_pipeline_generation',
+    'Generation of the pipeline that runs here, and the savepoint it began with',
+    ['seeded_from'],
+  ),
   projectorLag: gauge('fraud_projector_lag_records', "Records between what is stored and the alerts topic's end", [
     'partition',
   ]),

@@ -5,9 +5,16 @@
 import { z } from 'zod';
 import type { LaneState, ProjectorStatus } from '../../fraud/cases/projection.js';
 import type { RelayState, RelayStatus } from '../../fraud/outbox/relay.js';
-import type { PipelineStatus, TaskState, TaskStatus } from '../../stream/runtime/status.js';
+import type {
+  PipelineStatus,
+  StandbyState,
+  StandbyStatus,
+  TaskState,
+  TaskStatus,
+} from '../../stream/runtime/status.js';
 
 const TASK_STATES = ['starting', 'recovering', 'running', 'stopping', 'stopped', 'fenced', 'failed'] as const;
+const STANDBY_STATES = ['starting', 'restoring', 'following', 'stopping', 'stopped', 'failed'] as const;
 const RELAY_STATES = ['waiting', 'recovering', 'running', 'retrying', 'stopped'] as const;
 const LANE_STATES = ['starting', 'running', 'retrying', 'failed', 'stopped'] as const;
 
@@ -52,6 +59,22 @@ const taskSchema = z
   })
   .meta({ id: 'TaskStatus', description: 'A task: the owner of one source partition' });
 
+const standbySchema = z
+  .object({
+    taskId: z.string(),
+    partition: z.int().min(0),
+    worker: z.int().min(0),
+    state: z.enum(STANDBY_STATES),
+    error,
+    epoch: z.int().min(-1).meta({ description: 'The newest epoch it has; -1 before any' }),
+    stateLogOffset: count('Position in the state log'),
+    endOffset: count("The state log's end as last seen"),
+    lag: count('Records of the state log between the two'),
+    hotKeys: count('Keys held in memory'),
+    dirtyKeys: count('Those of them that are not yet in the store'),
+  })
+  .meta({ id: 'StandbyStatus', description: 'A warm copy of the state of a task that another process runs' });
+
 const projectorSchema = z
   .object({
     topic: z.string(),
@@ -90,9 +113,18 @@ export const pipelineViewSchema = z
     version: z.string().nullable(),
     backend: z.string().nullable().meta({ description: 'kafka, embedded or memory' }),
     startedAt: z.number().nullable().meta({ description: 'ms since 1970' }),
+    generation: z.int().min(1).nullable().meta({ description: 'Of the pipeline: each has a state log of its own' }),
+    seededFrom: z
+      .string()
+      .nullable()
+      .meta({ description: 'The savepoint that the generation began with; null where it began with nothing' }),
     sourcePartitions: z.int().min(0).nullable().meta({ description: 'Whether this process owns them or not' }),
     lag: count('Of all tasks here'),
     tasks: z.array(taskSchema),
+    firstStage: z
+      .array(taskSchema)
+      .meta({ description: 'Tasks here that key payments by card; none where they come keyed' }),
+    standbys: z.array(standbySchema).meta({ description: 'What this process keeps warm of tasks elsewhere' }),
     workers: z.array(z.object({ worker: z.int().min(0), tasks: count('Tasks it runs'), restarts: count('Restarts') })),
     projector: projectorSchema.nullable().meta({ description: 'Null where this process does not project' }),
     relay: relaySchema.nullable().meta({ description: 'Null where this process serves no API that changes anything' }),
@@ -106,28 +138,42 @@ export function taskLag(task: TaskStatus): number {
   return Math.max(0, task.endOffset - Math.max(0, task.committedOffset));
 }
 
+/** Records of the state log that a standby has yet to apply. */
+export function standbyLag({ endOffset, stateLogOffset }: StandbyStatus): number {
+  return Math.max(0, endOffset - stateLogOffset);
+}
+
 export function viewPipeline(
   pipeline: PipelineStatus | null,
   projector: ProjectorStatus | null,
   relay: RelayStatus | null,
 ): PipelineView {
-  const tasks = (pipeline?.tasks ?? []).map((task) => ({
-    ...task,
-    lag: taskLag(task),
-    watermarkMs: task.watermarkMs > 0 && Number.isFinite(task.watermarkMs) ? task.watermarkMs : null,
-    counters: { ...task.counters },
-  }));
+  const tasks = (pipeline?.tasks ?? []).map(viewTask);
+  const firstStage = (pipeline?.firstStage ?? []).map(viewTask);
   return {
     name: pipeline?.name ?? null,
     version: pipeline?.version ?? null,
     backend: pipeline?.backend ?? null,
     startedAt: pipeline?.startedAt ?? null,
+    generation: pipeline?.generation ?? null,
+    seededFrom: pipeline?.seededFrom ?? null,
     sourcePartitions: pipeline?.sourcePartitions ?? null,
-    lag: tasks.reduce((sum, task) => sum + task.lag, 0),
+    lag: [...firstStage, ...tasks].reduce((sum, task) => sum + task.lag, 0),
     tasks,
-    workers: [...(pipeline?.workers ?? [])],
+    firstStage,
+    standbys: (pipeline?.standbys ?? []).map((standby) => ({ ...standby, lag: standbyLag(standby) })),
+    workers: (pipeline?.workers ?? []).map(({ worker, tasks, restarts }) => ({ worker, tasks, restarts })),
     projector: projector === null ? null : { ...projector, partitions: [...projector.partitions] },
     relay,
+  };
+}
+
+function viewTask(task: TaskStatus) {
+  return {
+    ...task,
+    lag: taskLag(task),
+    watermarkMs: task.watermarkMs > 0 && Number.isFinite(task.watermarkMs) ? task.watermarkMs : null,
+    counters: { ...task.counters },
   };
 }
 
@@ -135,6 +181,8 @@ export function viewPipeline(
 const _taskStates: readonly TaskState[] extends readonly (typeof TASK_STATES)[number][] ? true : false = true;
 const _laneStates: readonly LaneState[] extends readonly (typeof LANE_STATES)[number][] ? true : false = true;
 const _relayStates: readonly RelayState[] extends readonly (typeof RELAY_STATES)[number][] ? true : false = true;
+const _standbyStates: readonly StandbyState[] extends readonly (typeof STANDBY_STATES)[number][] ? true : false = true;
+void _standbyStates;
 void _relayStates;
 void _taskStates;
 void _laneStates;

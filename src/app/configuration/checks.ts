@@ -52,6 +52,14 @@ const certificateHasKey =
     return refused(accepted, missing) ? [] : [complain(accepted, present, `Needs ${missing} as well.`)];
   };
 
+/** Half of an access key would let the SDK look for another one, which may belong to somebody else. */
+const s3KeyIsComplete: Check = (accepted) => {
+  const [id, secret] = ['s3.accessKeyId', 's3.secretAccessKey'];
+  if (refused(accepted, id) || refused(accepted, secret) || given(accepted, id) === given(accepted, secret)) return [];
+  const [present, missing] = given(accepted, id) ? [id, secret] : [secret, id];
+  return [complain(accepted, present, `Needs ${missing} as well.`)];
+};
+
 const avroHasRegistry: Check = (accepted) => {
   const format = accepted.get('payments.format');
   if (format === undefined || format.value === 'json') return [];
@@ -113,7 +121,9 @@ const issuerIsComplete: Check = (accepted) => {
 const topicsDiffer: Check = (accepted) => {
   const firstByName = new Map<unknown, string>();
   const problems: ConfigurationProblem[] = [];
-  for (const path of ['payments', 'alerts', 'deadLetters', 'stateLog', 'riskTable'].map((key) => `topics.${key}`)) {
+  for (const path of ['payments', 'byCard', 'alerts', 'deadLetters', 'stateLog', 'riskTable'].map(
+    (key) => `topics.${key}`,
+  )) {
     const name = accepted.get(path)?.value;
     if (name === undefined) continue;
     const first = firstByName.get(name);
@@ -121,6 +131,47 @@ const topicsDiffer: Check = (accepted) => {
     else problems.push(complain(accepted, path, `Is the same topic as ${first}; each needs its own.`));
   }
   return problems;
+};
+
+/** Topics that the pipeline writes: reading them as payments would feed it its own output. */
+const OWN_TOPICS = [
+  'byCard',
+  'alerts',
+  'deadLetters',
+  'stateLog',
+  'riskTable',
+  'rules',
+  'rollouts',
+  'labels',
+  'outboxLog',
+];
+
+const keyingIsComplete: Check = (accepted) => {
+  const [mode, topics, pattern] = ['keying.mode', 'keying.topics', 'keying.pattern'];
+  if (refused(accepted, mode) || refused(accepted, topics) || refused(accepted, pattern)) return [];
+  const names = accepted.get(topics)?.value as readonly string[];
+  const regular = accepted.get(pattern)?.value;
+  if (accepted.get(mode)?.value === 'trusted') {
+    const unused = names.length > 0 ? topics : typeof regular === 'string' ? pattern : null;
+    return unused === null ? [] : [complain(accepted, unused, 'Is not used unless keying.mode is repartition.')];
+  }
+  if (names.length > 0 && typeof regular === 'string') {
+    return [complain(accepted, pattern, 'Contradicts keying.topics; leave one of them out.')];
+  }
+  const whole = typeof regular === 'string' ? new RegExp(`^(?:${regular})$`) : null;
+  const stateLog = accepted.get('topics.stateLog')?.value;
+  if (whole !== null && ['-g2', '-repartition-payments'].some((end) => whole.test(`${stateLog}${end}`))) {
+    return [complain(accepted, pattern, `Matches state logs (${stateLog}-…), which are written here.`)];
+  }
+  return OWN_TOPICS.flatMap((key) => {
+    const own = accepted.get(`topics.${key}`)?.value;
+    if (typeof own !== 'string') return [];
+    if (whole?.test(own))
+      return [complain(accepted, pattern, `Matches topics.${key} (${own}), which is written here.`)];
+    return names.includes(own)
+      ? [complain(accepted, topics, `Names topics.${key} (${own}), which is written here.`)]
+      : [];
+  });
 };
 
 const below =
@@ -136,11 +187,13 @@ const CHECKS: readonly Check[] = [
   backendMatchesBrokers,
   certificateHasKey('kafka.ssl.certFile', 'kafka.ssl.keyFile'),
   certificateHasKey('registry.ssl.certFile', 'registry.ssl.keyFile'),
+  s3KeyIsComplete,
   avroHasRegistry,
   registryLogsInOnce,
   saslIsComplete,
   issuerIsComplete,
   topicsDiffer,
+  keyingIsComplete,
   below('embeddedLog.retentionMiB', 'embeddedLog.maxMiB'),
   below('kafka.deadlineMs', 'kafka.transactionTimeoutMs'),
   below('patterns.cardTesting.smallMaxMinor', 'patterns.cardTesting.largeMinMinor'),

@@ -12,6 +12,7 @@ const GROUP_TITLES: Readonly<Record<string, string>> = {
   access: 'Access',
   pipeline: 'Pipeline',
   topics: 'Topics',
+  keying: 'Keying',
   payments: 'Payments',
   registry: 'Schema registry',
   kafka: 'Kafka',

@@ -11,4 +11,5 @@ export {
   settingFlagKinds,
 } from './load.js';
 export { ConfigurationError, type ConfigurationProblem, didYouMean } from './problems.js';
+export { parseS3Place } from './s3-settings.js';
 export type { Role } from './schema.js';

@@ -19,7 +19,7 @@ export const kafkaSettings = z.object({
     doc: 'Name under which brokers log and meter this client.',
   }),
   group: setting(z.string().min(1).max(255).optional().describe('text, 1 to 255 characters'), {
-    doc: 'Consumer group that shares the partitions among processes and shows the lag.',
+    doc: 'Consumer group under which Kafka’s tools show how far the pipeline is. Who shares its work are members of the group named after the pipeline, whatever this is.',
     defaultNote: 'the pipeline’s name',
   }),
   groupInstanceId: setting(
@@ -33,8 +33,8 @@ export const kafkaSettings = z.object({
       defaultNote: 'made at the first start and kept in the data directory',
     },
   ),
-  sessionTimeoutMs: setting(z.int().min(1_000).max(1_800_000).default(10_000), {
-    doc: 'A process silent for this long loses its partitions to the others of its group.',
+  sessionTimeoutMs: setting(z.int().min(1_000).max(1_800_000).default(7_000), {
+    doc: 'A process silent for this long loses its partitions to the others of its pipeline. The brokers’ group.min.session.timeout.ms bounds it, 6,000 unless they are told otherwise.',
     unit: 'ms',
   }),
   connectTimeoutMs: setting(z.int().min(100).max(600_000).default(3_000), {

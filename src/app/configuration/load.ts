@@ -148,8 +148,9 @@ function validate(
   return accepted;
 }
 
+/** Addresses such as s3://bucket/prefix are left as they are. */
 function absolute(value: unknown, baseDirectory: string): unknown {
-  return typeof value === 'string' ? resolve(baseDirectory, value) : value;
+  return typeof value === 'string' && !value.includes('://') ? resolve(baseDirectory, value) : value;
 }
 
 function refusal(setting: Setting, value: unknown, error: z.ZodError): string {

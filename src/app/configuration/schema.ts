@@ -14,7 +14,9 @@ import {
   ruleSettings,
 } from './fraud-settings.js';
 import { kafkaSettings } from './kafka-settings.js';
+import { keyingSettings } from './keying-settings.js';
 import { paymentSettings, registrySettings } from './registry-settings.js';
+import { s3Settings } from './s3-settings.js';
 import { setting } from './setting.js';
 import {
   batchSettings,
@@ -24,6 +26,7 @@ import {
   epochSettings,
   memorySettings,
   pipelineSettings,
+  savepointSettings,
   topicSettings,
   watermarkSettings,
 } from './stream-settings.js';
@@ -56,6 +59,10 @@ export const configurationSchema = z.object({
     doc: 'Threads that run tasks.',
     defaultNote: 'one a core, at most one a partition',
   }),
+  standbys: setting(z.int().min(0).max(8).default(0), {
+    doc: 'Processes that keep each task’s state warm besides the one that runs it, so that they take over at once. Each needs room for that state on its disk; it takes as many processes and one more. On Kafka only.',
+    unit: 'copies',
+  }),
   http: z.object({
     host: setting(z.string().min(1).default('127.0.0.1').describe('a host name or IP address'), {
       doc: 'Address that the API listens on; 0.0.0.0 opens it to other machines.',
@@ -70,6 +77,7 @@ export const configurationSchema = z.object({
   access: accessSettings,
   pipeline: pipelineSettings,
   topics: topicSettings,
+  keying: keyingSettings,
   payments: paymentSettings,
   registry: registrySettings,
   kafka: kafkaSettings,
@@ -78,6 +86,8 @@ export const configurationSchema = z.object({
   epoch: epochSettings,
   watermark: watermarkSettings,
   checkpoint: checkpointSettings,
+  savepoints: savepointSettings,
+  s3: s3Settings,
   memory: memorySettings,
   deadLetters: deadLetterSettings,
   merchantRisk: merchantRiskSettings,

@@ -3,8 +3,8 @@
  * gives values by path, with their origin; nothing is validated here but that every name is known. Neighbours:
  * `flags.ts` splits command lines, `load.ts` puts the sources over one another.
  */
+import { createRequire } from 'node:module';
 import { dirname, resolve } from 'node:path';
-import { parse as parseYaml } from 'yaml';
 import { type FlagKind, readCommandLine } from './flags.js';
 import { type ConfigurationProblem, didYouMean } from './problems.js';
 import type { Setting } from './setting.js';
@@ -148,9 +148,15 @@ export function readConfigFile(
   return { values, problems };
 }
 
+/** Most starts read no YAML, and the parser takes 20 ms to load. */
+function readYaml(text: string): unknown {
+  const { parse } = createRequire(import.meta.url)('yaml') as typeof import('yaml');
+  return parse(text);
+}
+
 function parseDocument(name: string, text: string, report: (message: string) => void): Record<string, unknown> {
   try {
-    const parsed: unknown = name.endsWith('.json') ? JSON.parse(text) : parseYaml(text);
+    const parsed: unknown = name.endsWith('.json') ? JSON.parse(text) : readYaml(text);
     if (parsed === null) return {};
     if (isGroup(parsed)) return parsed;
     report('Must hold one object of groups and settings.');

@@ -3,6 +3,7 @@
  * letters. Neighbour: `schema.ts` puts them into the whole. The defaults are the measured ones of docs/ARCHITECTURE.md.
  */
 import { z } from 'zod';
+import { objectPlace } from './s3-settings.js';
 import { setting } from './setting.js';
 
 const dayMs = 86_400_000;
@@ -28,10 +29,23 @@ export const pipelineSettings = z.object({
   startFrom: setting(z.enum(['earliest', 'latest']).default('earliest'), {
     doc: 'Where a pipeline without committed epochs begins to read; later starts go on where it was.',
   }),
+  fromSavepoint: setting(z.string().min(1).optional().describe('a savepoint’s name, or a place and its name'), {
+    doc: 'Begins a new generation of the pipeline with the state of this savepoint: a name, or directory/name, or s3://bucket/prefix/name. Started again with the same one it goes on where it was, so a unit file may keep it.',
+    flagAlias: 'from-savepoint',
+  }),
+  savepointOffsets: setting(z.enum(['kept', 'start']).default('kept'), {
+    doc: 'With pipeline.fromSavepoint: goes on reading where the savepoint was, or reads its source from the start, which is for another topic or cluster.',
+    flagAlias: 'savepoint-offsets',
+  }),
+  allowOtherPipeline: setting(z.boolean().default(false), {
+    doc: 'With pipeline.fromSavepoint: takes a savepoint of a pipeline of another name as well.',
+    flagAlias: 'allow-other-pipeline',
+  }),
 });
 
 export const topicSettings = z.object({
   payments: topic('payments.raw', 'Payments in.'),
+  byCard: topic('fraud.payments-by-card', 'Payments keyed by card, between the two stages of keying.mode repartition.'),
   alerts: topic('fraud.alerts', 'Alerts out.'),
   deadLetters: topic('payments.dead-letters', 'Payments that could not be read, as they came.'),
   stateLog: topic('fraud.state', 'The state log: one partition a task, the authority for state and offsets.'),
@@ -113,10 +127,21 @@ export const checkpointSettings = z.object({
   minPauseMs: ms(5_000, 0, dayMs, 'Least time between a checkpoint’s end and the next one’s start.'),
   timeoutMs: ms(600_000, 1_000, dayMs, 'A checkpoint that takes longer counts as failed; the next one tries again.'),
   retained: setting(z.int().min(1).max(100).default(2), { doc: 'Checkpoints kept.', unit: 'checkpoints' }),
-  directory: setting(z.string().min(1).optional().describe('a directory'), {
-    doc: 'Where checkpoints are kept. On Kafka, a directory that all processes of the pipeline reach lets the state log be truncated behind them.',
+  directory: setting(objectPlace(), {
+    doc: 'Where checkpoints are kept. On Kafka, a place that all processes of the pipeline reach (a shared directory, S3) lets the state log be truncated behind them.',
     defaultNote: 'in the data directory; on Kafka the state log is then kept whole',
     path: true,
+  }),
+});
+
+export const savepointSettings = z.object({
+  directory: setting(objectPlace(), {
+    doc: 'Where savepoints are kept.',
+    defaultNote: 'savepoints in the data directory, which --fresh leaves alone',
+    path: true,
+  }),
+  onStop: setting(z.boolean().default(false), {
+    doc: 'A stop by SIGTERM or Ctrl-C ends with a savepoint, named in the log. Give it time: a second Ctrl-C does not wait.',
   }),
 });
 

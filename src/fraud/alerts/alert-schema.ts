@@ -62,6 +62,11 @@ export const firedRuleSchema: z.ZodType<FiredRule> = z
   })
   .meta({ id: 'FiredRule' });
 
+const unplaced = z.exactOptional(z.int().min(1)).meta({
+  description:
+    'Payments matched beside those, whose places in the log are not known any more: the card has moved to another partition since',
+});
+
 const matched = z.array(
   z
     .object({ occurredAt: ms('Event time'), amountMinor, sourceOffset: z.int().min(0) })
@@ -76,12 +81,14 @@ export const patternFindingSchema: z.ZodType<PatternFinding> = z
       startedAt: ms('Event time of the first small payment'),
       completed: z.boolean().meta({ description: 'A large payment followed' }),
       matched,
+      unplaced,
     }),
     z.object({
       pattern: z.literal('velocity-burst'),
       count: z.int().min(0),
       windowMs: z.number().min(0),
       matched,
+      unplaced,
     }),
     z.object({
       pattern: z.literal('impossible-travel'),

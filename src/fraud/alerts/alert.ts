@@ -31,10 +31,20 @@ export interface FiredRule {
 export interface MatchedPayment {
   readonly occurredAt: number;
   readonly amountMinor: number;
-  /** Where the payment lies in the source partition. */
+  /** Where the payment lies in the source partition. In findings that are no evidence yet it may be unknown. */
   readonly sourceOffset: number;
 }
 
+/**
+ * `evidence.source` where the place is not known: all payments of the card that led to a timer's alert came before the
+ * card moved to another partition (a rescale).
+ */
+export const UNKNOWN_SOURCE = { topic: 'unknown', partition: 0, offset: 0 } as const;
+
+/**
+ * In evidence `matched` has the payments whose records are known, and `unplaced` counts the others: what a card did
+ * before it moved to another partition (a rescale) cannot be pointed to any more.
+ */
 export type PatternFinding =
   | {
       readonly pattern: 'card-testing';
@@ -42,12 +52,14 @@ export type PatternFinding =
       readonly startedAt: number;
       readonly completed: boolean;
       readonly matched: readonly MatchedPayment[];
+      readonly unplaced?: number;
     }
   | {
       readonly pattern: 'velocity-burst';
       readonly count: number;
       readonly windowMs: number;
       readonly matched: readonly MatchedPayment[];
+      readonly unplaced?: number;
     }
   | {
       readonly pattern: 'impossible-travel';

@@ -4,11 +4,19 @@
  * Slow by design (it parses the payment again): for rows that are not approved alone.
  */
 import { StreamError } from '../../stream/errors.js';
+import { UNKNOWN_OFFSET } from '../cards/state.js';
 import type { Payment } from '../payments/payment.js';
 import { type PaymentBatch, RISK_SOURCE } from '../payments/payment-batch.js';
 import type { CompiledRule, CompiledRuleSet } from '../rules/compile-rules.js';
 import { describePattern, type ReasonSubject, reasonOf } from '../rules/reasons.js';
-import type { Alert, AlertEvidence, FeatureContribution, FiredRule, PatternFinding } from './alert.js';
+import {
+  type Alert,
+  type AlertEvidence,
+  type FeatureContribution,
+  type FiredRule,
+  type PatternFinding,
+  UNKNOWN_SOURCE,
+} from './alert.js';
 import { alertId } from './alert-id.js';
 
 /** The model whose scores the batches carry. */
@@ -73,7 +81,7 @@ export function paymentAlert(
       late: batch.late[row] === 1,
       enrichment: enrichmentAt(batch, row),
       ...modelEvidence(parts.model, batch, row),
-      patterns,
+      patterns: patterns.map(withKnownPlaces),
       ruleSet: { version: rules.version, hash: rules.hash },
       pipelineVersion: parts.pipelineVersion,
     },
@@ -104,9 +112,14 @@ export function expiredCardTestingAlert(
   if (fired.length === 0 || fired[0].rule.decision === 'approve') return null;
   const offset = lastOffset(finding, source);
   const deciding = decidingRule(fired, source, offset);
+  const isKnown = offset !== UNKNOWN_OFFSET;
+  // I6: without a place the card and the timer's time tell the alert from others.
+  const place = isKnown
+    ? { ...source, offset }
+    : { topic: `card ${expired.cardId}`, partition: 0, offset: expired.dueMs };
   const reason = describePattern(finding, null, null);
   return {
-    alertId: alertId({ ...source, offset }, deciding.rule.id),
+    alertId: alertId(place, deciding.rule.id),
     cardId: expired.cardId,
     paymentId: null,
     merchantId: null,
@@ -119,12 +132,12 @@ export function expiredCardTestingAlert(
     score: null,
     rules: fired.map((rule) => firedRule(rule, reason)),
     evidence: {
-      source: { ...source, offset, timestamp: null },
+      source: { ...(isKnown ? place : UNKNOWN_SOURCE), timestamp: null },
       payment: null,
       late: false,
       enrichment: null,
       features: {},
-      patterns: [finding],
+      patterns: [withKnownPlaces(finding)],
       model: null,
       ruleSet: { version: rules.version, hash: rules.hash },
       pipelineVersion: parts.pipelineVersion,
@@ -134,12 +147,20 @@ export function expiredCardTestingAlert(
 
 /**
  * The last small payment's record, which ties the alert to the log (I6). The highest offset, not the latest event time:
- * a sequence that a late payment starts anew has a higher one, and so an alert of its own.
+ * a sequence that a late payment starts anew has a higher one, and so an alert of its own. Unknown where all of them
+ * were.
  */
 function lastOffset({ matched }: CardTestingFinding, source: SourcePartition): number {
-  const offset = matched.reduce((highest, payment) => Math.max(highest, payment.sourceOffset), -1);
-  if (offset < 0) throw impossible(source, offset, 'ended a card-testing sequence without payments');
-  return offset;
+  if (matched.length === 0) throw impossible(source, UNKNOWN_OFFSET, 'ended a card-testing sequence without payments');
+  return matched.reduce((highest, payment) => Math.max(highest, payment.sourceOffset), UNKNOWN_OFFSET);
+}
+
+/** A wrong place is worse than none. */
+function withKnownPlaces(finding: PatternFinding): PatternFinding {
+  if (finding.pattern === 'impossible-travel') return finding;
+  const matched = finding.matched.filter(({ sourceOffset }) => sourceOffset !== UNKNOWN_OFFSET);
+  const unplaced = finding.matched.length - matched.length;
+  return unplaced === 0 ? finding : { ...finding, matched, unplaced };
 }
 
 function decidingRule(fired: readonly CompiledRule[], source: SourcePartition, offset: number) {

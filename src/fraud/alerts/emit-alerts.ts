@@ -2,7 +2,9 @@
  * Owns the last step of the pipeline: rules decide each payment of a batch, and whatever is not approved becomes an
  * alert in the open epoch. Neighbours: `../rules` evaluates, `build-alert.ts` gathers the evidence.
  */
+import type { Origin } from '../../stream/pipeline/origin.js';
 import type { BatchStep, Outputs, StepContext } from '../../stream/pipeline/pipeline.js';
+import type { RecordBatch } from '../../stream/records.js';
 import type { PaymentBatch } from '../payments/payment-batch.js';
 import { NamedValues } from '../rules/batch-row.js';
 import type { CompiledRuleSet } from '../rules/compile-rules.js';
@@ -17,6 +19,8 @@ export interface DecideParts extends AlertParts {
   /** The rule sets in force; asked once a batch, so that a new one takes effect between batches. */
   readonly rules: Pick<LiveRulesStep, 'rulesOf' | 'breakersOf' | 'rolloutsTopic'>;
   readonly alertsTopic: string;
+  /** Where a first stage found the payment, if one has keyed it: goes into the alert's headers. */
+  originOf?(records: RecordBatch, index: number): Origin | null;
 }
 
 /**
@@ -47,7 +51,8 @@ function decideBatch(parts: DecideParts, context: StepContext, batch: PaymentBat
     const alert = paymentAlert(parts, context.source, rules, batch, row, detectedAt);
     context.count(`decisions.${alert.decision}`);
     const trace = paymentTrace(batch.records, batch.recordIndex[row]);
-    outputs.emit(encodeAlert(alert, parts.alertsTopic, trace), { prompt: true });
+    const origin = parts.originOf?.(batch.records, batch.recordIndex[row]) ?? null;
+    outputs.emit(encodeAlert(alert, parts.alertsTopic, trace, origin), { prompt: true });
   }
 }
 

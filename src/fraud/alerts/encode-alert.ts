@@ -4,6 +4,7 @@
  * `docs/ALERT-CONTRACT.md` promises it to others, `src/api/docs/asyncapi.ts` describes its headers.
  */
 import { StreamError } from '../../stream/errors.js';
+import { type Origin, originHeaders } from '../../stream/pipeline/origin.js';
 import type { OutputRecord, RecordHeader } from '../../stream/records.js';
 import { ALERT_EVENT_TYPE, type Alert } from './alert.js';
 import { ALERT_SCHEMA_URN, alertSchema } from './alert-schema.js';
@@ -20,9 +21,14 @@ const header = (name: string, value: string): RecordHeader => [name, Buffer.from
 
 /**
  * The alert as a record. Its partition follows from the key, so a card's alerts stay in order. `payment` is the trace
- * of the payment that it was made for, where that has one.
+ * of the payment that it was made for, where that has one; `origin` is where it came from, if a first stage keyed it.
  */
-export function encodeAlert(alert: Alert, topic: string, payment: TraceContext | null = null): OutputRecord {
+export function encodeAlert(
+  alert: Alert,
+  topic: string,
+  payment: TraceContext | null = null,
+  origin: Origin | null = null,
+): OutputRecord {
   const { source } = alert.evidence;
   const { traceparent, tracestate } = alertTrace(alert.alertId, payment);
   return {
@@ -40,6 +46,7 @@ export function encodeAlert(alert: Alert, topic: string, payment: TraceContext |
       ...traceHeaders('traceparent', traceparent),
       ...(tracestate === null ? [] : traceHeaders('tracestate', tracestate)),
       header('content-type', 'application/json'),
+      ...(origin === null ? [] : originHeaders(origin)),
     ],
     timestampMs: alert.detectedAt,
   };

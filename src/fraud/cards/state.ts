@@ -4,9 +4,18 @@
  */
 import { type ColumnsOf, f32, f64, ring, stateLayout, timer, u8, u16, u32 } from '../../stream/state/layout.js';
 
+/** In place of a source offset: the payment's record lies in another partition than the card's present one. */
+export const UNKNOWN_OFFSET = -1;
+
 export const cardState = stateLayout(
   'card',
-  { version: 1 },
+  {
+    version: 1,
+    moved: ({ recent }, slot) => {
+      const first = slot * recent.field.size;
+      recent.entry.sourceOffset.fill(UNKNOWN_OFFSET, first, first + recent.field.size);
+    },
+  },
   {
     /** Lifetime figures. */
     paymentCount: u32,
@@ -29,7 +38,7 @@ export const cardState = stateLayout(
     testingSmallCount: u8,
     testingStartedAt: f64,
     testingExpires: timer,
-    /** The last payments, newest last. `sourceOffset` tells which record it was, for evidence. */
+    /** The last payments, newest last. `sourceOffset` tells which record it was, for evidence; it may be unknown. */
     recent: ring(32, { occurredAt: f64, amountMinor: f64, merchant: f64, sourceOffset: f64 }),
   },
 );

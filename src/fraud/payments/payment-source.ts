@@ -3,6 +3,7 @@
  * `decode-json.ts`, `decode-avro.ts`, and `decode-any.ts` for both on one topic. Neighbours: the task calls `decode`, alerts
  * call the decoder's `parse` when they need the whole payment.
  */
+import { originOf } from '../../stream/pipeline/origin.js';
 import type { Rejects, SourceStep } from '../../stream/pipeline/pipeline.js';
 import type { RecordBatch } from '../../stream/records.js';
 import { hash53 } from '../../stream/state/key-index.js';
@@ -41,14 +42,17 @@ export function paymentSource(options: {
   readonly topic: string;
   readonly decoder: PaymentDecoder;
   readonly featureCount?: number;
+  /** A first stage has keyed the records, and tells in their headers where they lay before. */
+  readonly isRekeyed?: boolean;
 }): PaymentSource {
-  const { topic, decoder, featureCount = 0 } = options;
+  const { topic, decoder, featureCount = 0, isRekeyed = false } = options;
   return {
     id: `payments-${decoder.format}`,
     topic,
     decoder,
     makeBatch: (capacity) => new PaymentBatch(capacity, featureCount),
     prepare: (records, stopping) => decoder.prepare?.(records, stopping) ?? null,
+    ...(isRekeyed && { originOf }),
     decode(batch: PaymentBatch, records: RecordBatch, rejects: Rejects): void {
       batch.reset();
       let row = 0;

@@ -88,9 +88,14 @@ export class TaskStore {
 
   /** Starts over with an empty store. */
   async wipe(): Promise<void> {
+    await this.remove();
+    await this.reopen();
+  }
+
+  /** Closes the store and removes its directory. */
+  async remove(): Promise<void> {
     await this.close();
     await this.disk.remove(this.directory);
-    await this.reopen();
   }
 
   /** Keeps the damaged store for whoever wants to look at it (the last one only), and opens an empty one. */

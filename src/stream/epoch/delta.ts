@@ -1,12 +1,15 @@
 /**
- * Owns the records of the state log: the delta that an epoch leaves (what it covers and what it changed), and the
- * pointer that a checkpoint leaves. Both are cut into numbered chunks under the log's record limit; each chunk carries
- * a checksum, and a reader hands on whole records alone. Neighbours: `runtime/session.ts` writes, `recovery.ts` reads.
+ * Owns the records of the state log: the delta that an epoch leaves (what it covers and what it changed), the pointer
+ * that a checkpoint leaves, the seed with which a task of a later generation begins, and the seal with which one of an
+ * earlier generation ends. All are cut into numbered chunks under the log's record limit; each chunk carries a
+ * checksum, and a reader hands on whole records alone.
+ * Neighbours: `runtime/session.ts` and `checkpoint/{checkpoints,seed,seal}.ts` write, `replay.ts` reads.
  *
- * Chunk: u32 magic, u8 form version, u8 kind, u16 chunk, u16 chunks, u16 0, u32 crc32 of the body, f64 epoch, body.
- * Delta body: f64 from, f64 to (source offsets), f64 max event time (NaN: none yet), u32 layout version,
+ * Chunk: u32 magic, u8 form version, u8 kind, u16 chunk, u16 chunks, u16 0, u32 crc32, f64 epoch, body. The checksum
+ *   covers all of the chunk but itself.
+ * Delta body: text task id, f64 from, f64 to (source offsets), f64 max event time (NaN: none yet), u32 layout version,
  *   u16 cursors × (text id, f64 position), u32 changes × (u8 key length, key, partial value).
- * Pointer body: JSON {@link CheckpointPointer}.
+ * Body of the others: JSON of {@link CheckpointPointer}, {@link Seed}, {@link Seal} or null.
  */
 import { crc32 } from 'node:zlib';
 import { CorruptDataError } from '../errors.js';
@@ -15,12 +18,16 @@ import type { KeyedState } from '../state/keyed-state.js';
 import type { ResumePoint } from '../state/stored-form.js';
 
 const MAGIC = 0x45504f43;
-const FORM = 1;
+const FORM = 2;
 const HEAD_BYTES = 24;
-const KIND = { delta: 1, pointer: 2 } as const;
+/** Where the checksum lies in a chunk. */
+const CRC_AT = 12;
+const KIND = { delta: 1, pointer: 2, seed: 3, seal: 4 } as const;
 
 /** What an epoch covers. `from` and `to` are source offsets, `to` exclusive. */
 export interface EpochHead {
+  /** Whose epoch it is: a task refuses the state log of another. */
+  readonly taskId: string;
   readonly epoch: number;
   readonly from: number;
   readonly to: number;
@@ -49,11 +56,51 @@ export interface PointerRecord {
   readonly pointer: CheckpointPointer;
 }
 
-export type StateLogRecord = DeltaRecord | PointerRecord;
+/** How a task of a generation after the first began: the first record of its state log. */
+export interface Seed {
+  readonly taskId: string;
+  readonly generation: number;
+  /** The savepoint's name, and an id that no other savepoint of that name has. */
+  readonly savepoint: string;
+  readonly savepointId: string;
+  /** Checkpoint that holds the state: without it the task's state is lost. */
+  readonly snapshotId: string;
+  /** Where the task goes on. Its `stateLogOffset` lies before the seed. */
+  readonly resume: ResumePoint;
+}
+
+/** The generation that goes on where the sealed one ended. */
+export interface Seal {
+  /** Of the one that goes on. */
+  readonly generation: number;
+  /** Its state-log topic, its source topic, and how many partitions both have. */
+  readonly stateLog: string;
+  readonly source: string;
+  readonly partitions: number;
+  /** Name of the savepoint that its tasks are seeded from. */
+  readonly savepoint: string;
+}
+
+export interface SeedRecord {
+  readonly kind: 'seed';
+  readonly seed: Seed;
+}
+
+export interface SealRecord {
+  readonly kind: 'seal';
+  /** Null: opened again, an earlier seal holds no more. */
+  readonly seal: Seal | null;
+}
+
+export type StateLogRecord = DeltaRecord | PointerRecord | SeedRecord | SealRecord;
+
+/** A task's first epoch, where it begins with a seed. */
+export const SEED_EPOCH = 1;
 
 /** Encodes the open epoch's changes; the result is copied out of `out` and stays valid. */
 export function encodeDelta(out: ByteWriter, head: EpochHead, state: KeyedState, maxRecordBytes: number): Buffer[] {
   out.clear();
+  out.text(head.taskId);
   out.f64(head.from);
   out.f64(head.to);
   out.f64(head.maxEventTimeMs ?? Number.NaN);
@@ -81,6 +128,20 @@ export function encodePointer(epoch: number, pointer: CheckpointPointer, maxReco
   return cut(KIND.pointer, epoch, Buffer.from(JSON.stringify(pointer)), maxRecordBytes);
 }
 
+export function encodeSeed(seed: Seed, maxRecordBytes: number): Buffer[] {
+  return cut(KIND.seed, SEED_EPOCH, Buffer.from(JSON.stringify(seed)), maxRecordBytes);
+}
+
+/** A seal is no epoch: it stands behind the last one. */
+export function encodeSeal(seal: Seal | null, maxRecordBytes: number): Buffer[] {
+  return cut(KIND.seal, Number.NaN, Buffer.from(JSON.stringify(seal)), maxRecordBytes);
+}
+
+/** Of everything but the checksum itself. */
+function checksumOf(chunk: Buffer): number {
+  return crc32(chunk.subarray(CRC_AT + 4), crc32(chunk.subarray(0, CRC_AT)));
+}
+
 function cut(kind: number, epoch: number, body: Buffer, maxRecordBytes: number): Buffer[] {
   const room = maxRecordBytes - HEAD_BYTES;
   const chunks = Math.max(1, Math.ceil(body.length / room));
@@ -94,9 +155,9 @@ function cut(kind: number, epoch: number, body: Buffer, maxRecordBytes: number):
     record.writeUInt16LE(chunk, 6);
     record.writeUInt16LE(chunks, 8);
     record.writeUInt16LE(0, 10);
-    record.writeUInt32LE(crc32(part), 12);
     record.writeDoubleLE(epoch, 16);
     record.set(part, HEAD_BYTES);
+    record.writeUInt32LE(checksumOf(record), CRC_AT);
     records.push(record);
   }
   return records;
@@ -113,12 +174,14 @@ export class StateLogDecoder {
       throw new CorruptDataError(`state log offset ${offset}: not a state-log record`);
     }
     if (value[4] !== FORM) {
-      throw new CorruptDataError(`state log offset ${offset}: form ${value[4]}, this build reads form ${FORM}`);
+      throw new CorruptDataError(
+        `state log offset ${offset}: form ${value[4]}, this build reads form ${FORM}; run the build that wrote it or, to give the state up, start with --fresh`,
+      );
     }
     const chunk = value.readUInt16LE(6);
     const chunks = value.readUInt16LE(8);
     const body = value.subarray(HEAD_BYTES);
-    if (crc32(body) !== value.readUInt32LE(12)) {
+    if (checksumOf(value) !== value.readUInt32LE(CRC_AT)) {
       throw new CorruptDataError(`state log offset ${offset}: checksum of chunk ${chunk} does not match`);
     }
     // Retention can cut a log in the middle of a record: the rest of that record is passed over, and the gap in the
@@ -135,7 +198,11 @@ export class StateLogDecoder {
     const epoch = value.readDoubleLE(16);
     switch (value[5]) {
       case KIND.pointer:
-        return decodePointer(whole, offset);
+        return { kind: 'pointer', pointer: decodeJson(whole, offset, 'checkpoint pointer') as CheckpointPointer };
+      case KIND.seed:
+        return { kind: 'seed', seed: decodeJson(whole, offset, 'seed') as Seed };
+      case KIND.seal:
+        return { kind: 'seal', seal: decodeJson(whole, offset, 'seal') as Seal | null };
       case KIND.delta:
         return decodeDelta(whole, epoch, offset);
       default:
@@ -144,11 +211,11 @@ export class StateLogDecoder {
   }
 }
 
-function decodePointer(body: Buffer, offset: number): PointerRecord {
+function decodeJson(body: Buffer, offset: number, what: string): unknown {
   try {
-    return { kind: 'pointer', pointer: JSON.parse(body.toString('utf8')) as CheckpointPointer };
+    return JSON.parse(body.toString('utf8'));
   } catch (cause) {
-    throw new CorruptDataError(`state log offset ${offset}: the checkpoint pointer cannot be read`, { cause });
+    throw new CorruptDataError(`state log offset ${offset}: the ${what} cannot be read`, { cause });
   }
 }
 
@@ -162,7 +229,7 @@ function decodeDelta(body: Buffer, epoch: number, offset: number): DeltaRecord {
 }
 
 function readDelta(from: ByteReader, epoch: number): DeltaRecord {
-  const head = { epoch, from: from.f64(), to: from.f64() };
+  const head = { taskId: from.text(), epoch, from: from.f64(), to: from.f64() };
   const maxEventTimeMs = from.f64();
   const layoutVersion = from.u32();
   const cursors: Record<string, number> = {};

@@ -87,7 +87,8 @@ export function closeDueInMs(state: EpochState, limits: EpochLimits, nowMs: numb
   if (open === null || state.inFlight !== null) return Number.POSITIVE_INFINITY;
   if (open.records >= limits.maxRecords || open.outputBytes >= limits.maxBytes) return 0;
   const age = nowMs - open.openedAtMs;
-  if (open.promptOutputs > 0) {
+  // The first epoch after a recovery holds what the outage held up: as prompt as an alert.
+  if (open.promptOutputs > 0 || state.lastClosedAtMs === Number.NEGATIVE_INFINITY) {
     return Math.max(0, Math.min(state.lastClosedAtMs + limits.promptMs - nowMs, limits.maxMs - age));
   }
   return Math.max(0, (open.outputs > 0 ? limits.maxMs : limits.idleMs) - age);

@@ -5,6 +5,7 @@
  */
 import { StreamError } from '../errors.js';
 import type { OutputRecord, RecordBatch, RecordHeader } from '../records.js';
+import type { Origin } from './origin.js';
 import type { DeadLetterLimits, RejectDetails } from './pipeline.js';
 
 /** Names of a dead letter's headers. */
@@ -42,6 +43,8 @@ export interface DeadLetterPlace {
   readonly sourceTopic: string;
   readonly partition: number;
   readonly pipelineVersion: string;
+  /** Where the record lay before a first stage gave it another key: named in the place of the above. */
+  readonly origin?: Origin;
 }
 
 /**
@@ -59,12 +62,14 @@ export function deadLetters(
 ): OutputRecord[] {
   const key = records.key(index);
   const value = records.value(index);
+  const here = { topic: place.sourceTopic, partition: place.partition, offset: records.offset[index] };
+  const { topic, partition, offset } = place.origin ?? here;
   const headers: RecordHeader[] = [
     [DEAD_LETTER_HEADERS.code, Buffer.from(code)],
     [DEAD_LETTER_HEADERS.message, Buffer.from(message.slice(0, MAX_MESSAGE))],
-    [DEAD_LETTER_HEADERS.topic, Buffer.from(place.sourceTopic)],
-    [DEAD_LETTER_HEADERS.partition, Buffer.from(String(place.partition))],
-    [DEAD_LETTER_HEADERS.offset, Buffer.from(String(records.offset[index]))],
+    [DEAD_LETTER_HEADERS.topic, Buffer.from(topic)],
+    [DEAD_LETTER_HEADERS.partition, Buffer.from(String(partition))],
+    [DEAD_LETTER_HEADERS.offset, Buffer.from(String(offset))],
     [DEAD_LETTER_HEADERS.timestamp, Buffer.from(String(records.timestampMs[index]))],
     [DEAD_LETTER_HEADERS.pipeline, Buffer.from(place.pipelineVersion)],
     ...Object.entries(details).map(([name, text]): RecordHeader => [name, Buffer.from(text.slice(0, MAX_MESSAGE))]),

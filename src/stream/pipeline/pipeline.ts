@@ -12,10 +12,19 @@ import type { Clock } from '../ports.js';
 import type { OutputRecord, RecordBatch } from '../records.js';
 import type { ColumnsOf, LayoutFields, StateLayout } from '../state/layout.js';
 import type { StepBatch } from './batch.js';
+import type { Origin } from './origin.js';
 
 /** The id of the task that owns a partition of a pipeline's source: unique within a deployment. */
 export function taskIdOf(pipelineName: string, partition: number): string {
   return `${pipelineName}-${partition}`;
+}
+
+/**
+ * Whose name a task commits under (Kafka: its transactional id). Names hold no dot, so no other pipeline's and no other
+ * generation's task has the same one: whoever takes a task over fences its earlier owners, and nobody else.
+ */
+export function ownerIdOf(pipelineName: string, generation: number, partition: number): string {
+  return `${pipelineName}.g${generation}.${partition}`;
 }
 
 /** What an opened step may use. One a task. */
@@ -58,6 +67,8 @@ export interface SourceStep<B extends StepBatch> {
   prepare?(records: RecordBatch, stopping: () => boolean): Promise<void> | null;
   /** Fills rows of `batch` from `batch.records`, in record order. */
   decode(batch: B, records: RecordBatch, rejects: Rejects): void;
+  /** Where a record lay before a first stage gave it another key: what dead letters and evidence name. Null: here. */
+  originOf?(records: RecordBatch, index: number): Origin | null;
 }
 
 /** Completes rows from elsewhere before keyed steps run. Null: nothing to wait for. Must settle within its own time budget and never reject for a lookup that failed. */

@@ -21,7 +21,7 @@ const START_TIMEOUT_MS = 30_000;
 export class BroadcastInputs {
   private readonly batch = new RecordBatch(BATCH);
 
-  private constructor(private readonly inputs: readonly Input[]) {}
+  private constructor(private readonly inputs: Input[]) {}
 
   /**
    * Opens every input and reads it to its present end, and at least to `cursors`: a task must not go on with older
@@ -36,16 +36,13 @@ export class BroadcastInputs {
     const inputs: Input[] = [];
     const opened = new BroadcastInputs(inputs);
     try {
-      for (const state of states) {
-        const reader = await backend.openReader({
-          topic: state.topic,
-          partition: 0,
-          from: 'earliest',
-          bufferBytes: 1 << 20,
-        });
-        inputs.push({ id: state.id, state, reader, isNew: true });
-      }
-      for (const input of inputs) await opened.catchUp(input, cursors[input.id] ?? 0, clock);
+      // Together, since a restart waits for them; all have ended, well or not, before what is open may be closed.
+      const added = await Promise.allSettled(
+        states.map((state) => opened.add(state, backend, cursors[state.id] ?? 0, clock)),
+      );
+      for (const one of added) if (one.status === 'rejected') throw one.reason;
+      // In the order of the steps, whichever was read first.
+      inputs.sort((a, b) => states.indexOf(a.state) - states.indexOf(b.state));
       return opened;
     } catch (error) {
       await opened.close();
@@ -79,6 +76,18 @@ export class BroadcastInputs {
 
   async close(): Promise<void> {
     await Promise.all(this.inputs.map(({ reader }) => reader.close()));
+  }
+
+  private async add(state: BroadcastState, backend: LogBackend, cursor: number, clock: Clock): Promise<void> {
+    const reader = await backend.openReader({
+      topic: state.topic,
+      partition: 0,
+      from: 'earliest',
+      bufferBytes: 1 << 20,
+    });
+    const input: Input = { id: state.id, state, reader, isNew: true };
+    this.inputs.push(input);
+    await this.catchUp(input, cursor, clock);
   }
 
   private async catchUp(input: Input, cursor: number, clock: Clock): Promise<void> {

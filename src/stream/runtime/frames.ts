@@ -2,15 +2,18 @@
  * Owns batches on their way: two frames taken in turn, so that the next batch is decoded, its cold keys are read from
  * the store and its lookups run while the one before is processed. Order is kept: frames are processed as filled.
  */
+import type { StreamError } from '../errors.js';
 import type { StepBatch } from '../pipeline/batch.js';
 import { DeadLetterGuard } from '../pipeline/dead-letters.js';
 import type { PipelineDefinition, RejectDetails, Rejects } from '../pipeline/pipeline.js';
 import type { Clock, PartitionReader } from '../ports.js';
+import type { RecordBatch } from '../records.js';
 import type { KeyedState } from '../state/keyed-state.js';
 import type { LayoutFields } from '../state/layout.js';
 import type { TaskFigures } from './figures.js';
 import type { OpenedSteps } from './opened-steps.js';
 import { MAX_TRIES_FOR_ROOM, noRoom } from './room.js';
+import type { SourceKeys } from './source-keys.js';
 
 export interface Rejected {
   readonly recordIndex: number;
@@ -36,6 +39,8 @@ export interface FrameParts<B extends StepBatch, F extends LayoutFields> {
   readonly steps: OpenedSteps<B>;
   readonly figures: TaskFigures;
   readonly clock: Clock;
+  /** Null where the source's keys are nobody's concern. */
+  readonly keys: SourceKeys | null;
 }
 
 export class Frames<B extends StepBatch, F extends LayoutFields> {
@@ -58,6 +63,11 @@ export class Frames<B extends StepBatch, F extends LayoutFields> {
 
   get inUse(): boolean {
     return this.held.length > 0;
+  }
+
+  /** Why the session is to end once what was handed out is committed; null while it is to go on. */
+  get stop(): StreamError | null {
+    return this.parts.keys?.stop ?? null;
   }
 
   /** Settles when a batch that has been read can be decoded; null where none waits. Rejects if it never can. */
@@ -84,7 +94,7 @@ export class Frames<B extends StepBatch, F extends LayoutFields> {
     if (this.parts.reader.read(records) === 0) return null;
     this.free.pop();
     this.held.push(frame);
-    const pending = this.parts.definition.source.prepare?.(records, this.stopping) ?? null;
+    const pending = this.prepare(records);
     if (pending === null) return frame;
     const { figures, clock } = this.parts;
     const beganAt = clock.monotonic();
@@ -100,9 +110,18 @@ export class Frames<B extends StepBatch, F extends LayoutFields> {
     return null;
   }
 
-  private async complete(frame: Frame<B>): Promise<Frame<B>> {
+  /** What decoding waits for: where misplaced keys belong now, and what the source's step needs. */
+  private prepare(records: RecordBatch): Promise<void> | null {
+    const looked = this.parts.keys?.look(records) ?? null;
+    const prepareSource = () => this.parts.definition.source.prepare?.(records, this.stopping) ?? null;
+    return looked === null ? prepareSource() : looked.then(() => prepareSource() ?? undefined);
+  }
+
+  /** Null where nothing of it is to be processed, as the session is to {@link stop} before it. */
+  private async complete(frame: Frame<B>): Promise<Frame<B> | null> {
     const { batch } = frame;
-    const { definition, state, steps } = this.parts;
+    const { definition, state, steps, keys } = this.parts;
+    if (batch.records.count === 0) return null;
     batch.reset();
     const rejected: Rejected[] = [];
     const rejects: Rejects = {
@@ -111,6 +130,7 @@ export class Frames<B extends StepBatch, F extends LayoutFields> {
       },
     };
     definition.source.decode(batch, batch.records, rejects);
+    if (keys !== null && !keys.compare(batch)) return null;
     frame.rejected = rejected;
     this.guard.observe(batch.records, rejected);
     frame.number = state.beginBatch();
@@ -135,7 +155,9 @@ export class Frames<B extends StepBatch, F extends LayoutFields> {
   }
 
   private async acquireSlots(frame: Frame<B>, waits: Promise<unknown>[]): Promise<void> {
-    const { state } = this.parts;
+    const { state, definition } = this.parts;
+    // Without keyed steps there is no state to hold.
+    if (definition.keyed.length === 0) return;
     const { batch, number } = frame;
     for (let row = 0; row < batch.count; row++) {
       const bytes = batch.textBytes(row);

@@ -26,9 +26,11 @@ import { type Frame, Frames } from './frames.js';
 import type { OpenedSteps } from './opened-steps.js';
 import { MAX_TRIES_FOR_ROOM, noRoom } from './room.js';
 import type { Signal } from './signal.js';
+import type { SourceKeys } from './source-keys.js';
 
 export interface SessionParts<B extends StepBatch, F extends LayoutFields> {
   readonly definition: PipelineDefinition<B, F>;
+  readonly taskId: string;
   readonly partition: number;
   readonly clock: Clock;
   readonly signal: Signal;
@@ -47,6 +49,7 @@ export interface SessionParts<B extends StepBatch, F extends LayoutFields> {
   readonly watermark: Watermark;
   readonly steps: OpenedSteps<B>;
   readonly broadcasts: BroadcastInputs;
+  readonly keys: SourceKeys | null;
 }
 
 /** Timers taken off the queue at a time. */
@@ -103,14 +106,16 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
       this.check();
       if (this.stopping && current === null) break;
       const next: Frame<B> | null = this.stopping ? null : await this.frames.fill();
+      if (this.frames.stop !== null) this.stopping = true;
       if (current !== null) await this.process(current);
-      else if (next === null) await this.rest();
+      else if (next === null && this.frames.stop === null) await this.rest();
       current = next;
       this.frames.release(current);
       this.closeIfDue();
       if (!this.stopping) this.parts.checkpoints.startIfDue(this.parts.writeBehind.stored);
     }
     await this.finish();
+    if (this.frames.stop !== null) throw this.frames.stop;
   }
 
   /** After `run` threw: waits until nothing of this session is under way any more. Never throws. */
@@ -165,7 +170,9 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
       pipelineVersion: definition.version,
     };
     for (const { recordIndex, code, message, details } of frame.rejected) {
-      for (const record of deadLetters(batch.records, recordIndex, code, message, place, clock.now(), details)) {
+      const origin = definition.source.originOf?.(batch.records, recordIndex) ?? null;
+      const from = origin === null ? place : { ...place, origin };
+      for (const record of deadLetters(batch.records, recordIndex, code, message, from, clock.now(), details)) {
         this.emit(record, { prompt: false });
       }
       figures.count(`dead-letters.${code}`);
@@ -197,7 +204,7 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
       const isLate = eventTimeMs[row] < nowMs ? 1 : 0;
       late[row] = isLate;
       lateRows += isLate;
-      state.touch(slot, epoch);
+      if (keyed.length > 0) state.touch(slot, epoch);
       if (hasTimers) this.fireTimersOf(slot, nowMs);
       for (let step = 0; step < keyed.length; step++) keyed[step].apply(batch, row, slot);
       watermark.observe(eventTimeMs[row], records.timestampMs[recordIndex[row]]);
@@ -317,7 +324,8 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
     const epoch = protocol.close(this.epochs, now);
     const maxEventTimeMs = Number.isFinite(watermark.maxEventTimeMs) ? watermark.maxEventTimeMs : null;
     const { cursors } = broadcasts;
-    const head = { epoch: epoch.epoch, from: epoch.from, to: epoch.to, maxEventTimeMs, cursors };
+    const { taskId } = this.parts;
+    const head = { taskId, epoch: epoch.epoch, from: epoch.from, to: epoch.to, maxEventTimeMs, cursors };
     const stateLog = encodeDelta(this.delta, head, state, epochLog.maxRecordBytes);
     stateLog.push(...checkpoints.recordsFor(epoch.epoch));
     state.forgetChanged();

@@ -1,5 +1,5 @@
 /**
- * Owns what a running pipeline tells of itself. Workers post a {@link TaskStatus} a task some times a second; the
+ * Owns what a running pipeline tells of itself. Workers post a {@link TaskStatus} a task some times a second, and a {@link StandbyStatus} a standby; the
  * supervisor holds the newest of each in a {@link PipelineStatus}, which the API, the metrics page and the terminal read.
  */
 
@@ -50,13 +50,59 @@ export interface TaskStatus {
   readonly counters: Readonly<Record<string, number>>;
 }
 
+/** starting → restoring → following → stopping → stopped, or failed: then it is tried again. */
+export type StandbyState = 'starting' | 'restoring' | 'following' | 'stopping' | 'stopped' | 'failed';
+
+/** A standby of a task that runs elsewhere. Lag = endOffset - stateLogOffset, in records of the state log. */
+export interface StandbyStatus {
+  /** Of the task that it is a standby of. */
+  readonly taskId: string;
+  readonly partition: number;
+  readonly worker: number;
+  readonly state: StandbyState;
+  readonly error: { readonly code: string; readonly message: string } | null;
+  /** The newest epoch applied; -1 before any. */
+  readonly epoch: number;
+  readonly stateLogOffset: number;
+  /** The state log's end as last seen. */
+  readonly endOffset: number;
+  readonly hotKeys: number;
+  readonly dirtyKeys: number;
+}
+
+/** Of one thread, as V8 tells it. */
+export interface ThreadMemory {
+  /** Objects, and pages held for them; of the latter no more than the limit, past which the thread dies. */
+  readonly heapUsedBytes: number;
+  readonly heapTotalBytes: number;
+  readonly heapLimitBytes: number;
+  /** Outside the heap, held by objects in it: columns, buffers. */
+  readonly externalBytes: number;
+}
+
+export interface WorkerStatus {
+  readonly worker: number;
+  readonly tasks: number;
+  readonly restarts: number;
+  /** Null before the thread first told. */
+  readonly memory: ThreadMemory | null;
+}
+
 export interface PipelineStatus {
   readonly name: string;
   readonly version: string;
   readonly backend: string;
   readonly startedAt: number;
+  /** Of the pipeline: 1, 2, …; each has a state log of its own. */
+  readonly generation: number;
+  /** Name of the savepoint that the generation began with; null where it began with nothing. */
+  readonly seededFrom: string | null;
   /** Partitions of the source, whether this process owns them or not. */
   readonly sourcePartitions: number;
   readonly tasks: readonly TaskStatus[];
-  readonly workers: readonly { readonly worker: number; readonly tasks: number; readonly restarts: number }[];
+  /** Tasks here of a first stage that gives records their keys; left out where there is none. */
+  readonly firstStage?: readonly TaskStatus[];
+  /** What this process keeps warm of others' tasks. */
+  readonly standbys: readonly StandbyStatus[];
+  readonly workers: readonly WorkerStatus[];
 }

@@ -1,22 +1,26 @@
 /**
- * Owns the worker threads of a process: which partitions run where, restarts of threads that died, and the pipeline's
- * status. Never touches a record. Neighbours: an {@link Assignment} tells which partitions are ours; `worker.ts` is
+ * Owns the worker threads of a process: which units run where, restarts of threads that died, and the pipeline's
+ * status. Never touches a record. Neighbours: an {@link Assignment} tells which units are ours; `worker.ts` is
  * the other end of the talk.
  *
- * A worker that dies is started again with its partitions, at most MAX_RESTARTS times in RESTART_WINDOW_MS; past that,
+ * A worker that dies is started again with its units, at most MAX_RESTARTS times in RESTART_WINDOW_MS; past that,
  * or when a worker reports a task that cannot go on, `onFatal` is told and the process is to stop. One that never was
  * ready makes `start` reject instead: what is wrong then is wrong for good.
  */
 import { Worker } from 'node:worker_threads';
 import { StreamError } from '../errors.js';
-import type { Assignment, Clock } from '../ports.js';
-import type { TaskStatus } from './status.js';
+import type { Assigned, Assignment, Clock, SourcePartition } from '../ports.js';
+import { compareUnits, unitName } from '../source-partition.js';
+import type { LateSettings } from './late-settings.js';
+import type { StandbyStatus, TaskStatus, ThreadMemory, WorkerStatus } from './status.js';
 import type { FromWorker, ToWorker } from './worker.js';
 
 export interface SupervisorParts {
   /** Module of the worker entry, and what it gets as `workerData` besides its number. */
   readonly entry: URL;
   readonly workerData: unknown;
+  /** Each thread gets a door to these as `workerData.door`, and waits there before it is ready. */
+  readonly late?: LateSettings<unknown>;
   readonly workers: number;
   readonly assignment: Assignment;
   readonly clock: Clock;
@@ -30,11 +34,15 @@ const START_TIMEOUT_MS = 60_000;
 /** A thread that has stopped its tasks and still does not end (an open handle keeps it) is ended after this. */
 const EXIT_TIMEOUT_MS = 5_000;
 
+const NOTHING: Assigned = { active: [], standby: [] };
+
 interface Running {
   readonly number: number;
   thread: Worker;
-  partitions: readonly number[];
+  assigned: Assigned;
   tasks: readonly TaskStatus[];
+  standbys: readonly StandbyStatus[];
+  memory: ThreadMemory | null;
   restarts: number;
   restartTimes: number[];
   readonly waiting: Map<number, () => void>;
@@ -46,9 +54,11 @@ interface Running {
 
 export class Supervisor {
   private readonly running: Running[] = [];
+  /** By thread: ready, or why it never was. */
+  private readonly starting: Promise<void>[] = [];
   private lastRequest = 0;
-  /** Partitions over whose local store a thread died. */
-  private readonly distrusted = new Set<number>();
+  /** Names of units over whose local store a thread died. */
+  private readonly distrusted = new Set<string>();
   private stopping = false;
   private stopped: Promise<void> | null = null;
   /** Assignments are applied one after another. */
@@ -58,14 +68,16 @@ export class Supervisor {
 
   /** Starts the workers, then takes part in the assignment. Resolves once both have begun. */
   async start(): Promise<void> {
-    const started: Promise<void>[] = [];
-    for (let number = 0; number < this.parts.workers; number++) started.push(this.startWorker(number));
-    await Promise.all(started);
+    this.grow(this.parts.workers);
+    for (let ready = 0; ready < this.starting.length; ) {
+      ready = this.starting.length;
+      await Promise.all(this.starting);
+    }
     await this.parts.assignment.join({
-      onAssigned: (partitions) => this.apply(partitions),
+      onAssigned: (assigned) => this.apply(assigned),
       onLost: (reason) => {
         this.parts.say('warn', `group membership ended (${reason}); giving up all partitions until it is back`);
-        return this.apply([]);
+        return this.apply(NOTHING);
       },
       onFailed: (error) => {
         const code = error instanceof StreamError ? error.code : 'group-membership';
@@ -76,9 +88,19 @@ export class Supervisor {
     });
   }
 
+  /** Starts threads until there are `workers` of them; before the assignment is joined, which waits for them. */
+  grow(workers: number): void {
+    while (this.running.length < workers && !this.stopping) {
+      const ready = this.startWorker(this.running.length);
+      ready.catch(() => {}); // told to whoever awaits `start`
+      this.starting.push(ready);
+    }
+  }
+
   /** Stops every task cleanly, then the threads, then leaves the group. Asked twice it is done once. */
   stop(): Promise<void> {
     this.stopping = true;
+    this.parts.late?.close();
     this.stopped ??= this.stopAll();
     return this.stopped;
   }
@@ -104,37 +126,40 @@ export class Supervisor {
     return this.running.flatMap(({ tasks }) => tasks).sort((a, b) => a.partition - b.partition);
   }
 
-  get workers(): readonly { readonly worker: number; readonly tasks: number; readonly restarts: number }[] {
-    return this.running.map(({ number, partitions, restarts }) => ({
+  get standbys(): readonly StandbyStatus[] {
+    return this.running.flatMap(({ standbys }) => standbys).sort((a, b) => a.partition - b.partition);
+  }
+
+  get workers(): readonly WorkerStatus[] {
+    return this.running.map(({ number, assigned, restarts, memory }) => ({
       worker: number,
-      tasks: partitions.length,
+      tasks: assigned.active.length,
       restarts,
+      memory,
     }));
   }
 
-  /** Partitions keep their worker where they can; new ones go where there are fewest. */
-  private apply(partitions: readonly number[]): Promise<void> {
+  /** Applies an assignment once the one before is applied. */
+  private apply(assigned: Assigned): Promise<void> {
     this.applying = this.applying.then(async () => {
       if (this.stopping) return;
-      const wanted = new Set(partitions);
-      const shares = this.running.map(({ partitions: held }) => held.filter((partition) => wanted.has(partition)));
-      const placed = new Set(shares.flat());
-      for (const partition of [...wanted].filter((one) => !placed.has(one)).sort((a, b) => a - b)) {
-        shares.reduce((least, share) => (share.length < least.length ? share : least)).push(partition);
-      }
+      const shares = shared(
+        assigned,
+        this.running.map((worker) => worker.assigned),
+      );
       await Promise.all(this.running.map((worker, i) => this.give(worker, shares[i])));
     });
     return this.applying;
   }
 
-  private give(worker: Running, partitions: readonly number[]): Promise<void> {
-    worker.partitions = partitions;
+  private give(worker: Running, assigned: Assigned): Promise<void> {
+    worker.assigned = assigned;
     if (worker.stopped) return Promise.resolve();
     const request = ++this.lastRequest;
     return new Promise((resolve) => {
       worker.waiting.set(request, resolve);
-      const distrusted = partitions.filter((partition) => this.distrusted.delete(partition));
-      this.send(worker, { type: 'own', request, partitions, distrusted });
+      const distrusted = unitsIn(assigned).filter((unit) => this.distrusted.delete(unitName(unit)));
+      this.send(worker, { type: 'own', request, assigned, distrusted });
     });
   }
 
@@ -146,8 +171,10 @@ export class Supervisor {
     const worker: Running = {
       number,
       thread: this.spawn(number),
-      partitions: [],
+      assigned: NOTHING,
       tasks: [],
+      standbys: [],
+      memory: null,
       restarts: 0,
       restartTimes: [],
       waiting: new Map(),
@@ -160,8 +187,11 @@ export class Supervisor {
   }
 
   private spawn(number: number): Worker {
-    return new Worker(this.parts.entry, {
-      workerData: { worker: number, data: this.parts.workerData },
+    const { entry, workerData: data, late } = this.parts;
+    const door = late?.door();
+    return new Worker(entry, {
+      workerData: { worker: number, data, ...(door !== undefined && { door }) },
+      ...(door !== undefined && { transferList: [door] }),
       name: `worker-${number}`,
     });
   }
@@ -170,7 +200,7 @@ export class Supervisor {
   private listen(worker: Running): Promise<void> {
     const { thread } = worker;
     return new Promise((resolve, reject) => {
-      const cancel = this.parts.clock.schedule(START_TIMEOUT_MS, () => {
+      const cancel = this.afterStartTimeout(() => {
         reject(
           new StreamError('worker-start', `worker ${worker.number} did not start within ${START_TIMEOUT_MS / 1000} s`),
         );
@@ -198,10 +228,23 @@ export class Supervisor {
     });
   }
 
+  /** Threads that wait for the late settings are not late themselves. Returns how to take it back. */
+  private afterStartTimeout(act: () => void): () => void {
+    const { clock, late } = this.parts;
+    const look = () => {
+      if (late === undefined || late.isGiven) act();
+      else cancel = clock.schedule(START_TIMEOUT_MS, look);
+    };
+    let cancel = clock.schedule(START_TIMEOUT_MS, look);
+    return () => cancel();
+  }
+
   private onMessage(worker: Running, message: FromWorker): void {
     switch (message.type) {
       case 'status':
         worker.tasks = message.tasks;
+        worker.standbys = message.standbys;
+        worker.memory = message.memory;
         return;
       case 'owned':
         worker.waiting.get(message.request)?.();
@@ -256,11 +299,11 @@ export class Supervisor {
     }
     worker.restarts++;
     // The store's native side may have been writing from memory that went with the thread: what it wrote is not trusted.
-    for (const partition of worker.partitions) this.distrusted.add(partition);
+    for (const unit of unitsIn(worker.assigned)) this.distrusted.add(unitName(unit));
     this.parts.say('warn', `worker ${worker.number} died (${reason}); starting it again`);
     worker.thread = this.spawn(worker.number);
     this.listen(worker).then(
-      () => this.give(worker, worker.partitions),
+      () => this.give(worker, worker.assigned),
       (failure: unknown) => this.parts.say('warn', `worker ${worker.number} did not come back: ${String(failure)}`),
     );
   }
@@ -269,4 +312,25 @@ export class Supervisor {
     worker.stopped = true;
     worker.onStopped();
   }
+}
+
+const unitsIn = ({ active, standby }: Assigned): SourcePartition[] => [...active, ...standby];
+
+/**
+ * Shares what the process was given among its workers, of which `held` says what each has. A unit stays with its worker,
+ * whether as task or as standby: two workers never touch one local store. New ones go where there are fewest of their kind.
+ */
+function shared(wanted: Assigned, held: readonly Assigned[]): Assigned[] {
+  const workerOf = new Map(held.flatMap((has, worker) => unitsIn(has).map((unit) => [unitName(unit), worker])));
+  const place = (units: readonly SourcePartition[]): SourcePartition[][] => {
+    const shares: SourcePartition[][] = held.map(() => []);
+    const isPlaced = (unit: SourcePartition) => workerOf.has(unitName(unit));
+    for (const unit of units.filter(isPlaced)) shares[workerOf.get(unitName(unit)) ?? 0].push(unit);
+    for (const unit of units.filter((one) => !isPlaced(one)).sort(compareUnits)) {
+      shares.reduce((least, share) => (share.length < least.length ? share : least)).push(unit);
+    }
+    return shares;
+  };
+  const [active, standby] = [place(wanted.active), place(wanted.standby)];
+  return held.map((_, worker) => ({ active: active[worker], standby: standby[worker] }));
 }

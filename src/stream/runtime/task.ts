@@ -4,12 +4,14 @@
  * The life is drawn at {@link TaskState}. Neighbours: `session.ts` does the work, `worker.ts` owns tasks.
  */
 import { type CheckpointOptions, Checkpoints } from '../checkpoint/checkpoints.js';
+import { generationOver, readSeal } from '../checkpoint/seal.js';
 import { TaskStore } from '../checkpoint/task-store.js';
 import { afterFailure, type CommitFailure, type EpochLimits } from '../epoch/protocol.js';
-import { recover, StoppedError } from '../epoch/recovery.js';
+import { recover } from '../epoch/recovery.js';
+import { StoppedError } from '../epoch/replay.js';
 import { CommitDoubtfulError, FencedError, StreamError } from '../errors.js';
 import type { StepBatch } from '../pipeline/batch.js';
-import { type PipelineDefinition, type StepContext, taskIdOf } from '../pipeline/pipeline.js';
+import { ownerIdOf, type PipelineDefinition, type StepContext, taskIdOf } from '../pipeline/pipeline.js';
 import type {
   Clock,
   EpochLog,
@@ -30,6 +32,7 @@ import { TaskFigures } from './figures.js';
 import { closeSteps, type OpenedSteps, openSteps } from './opened-steps.js';
 import { Session } from './session.js';
 import { Signal } from './signal.js';
+import { SourceKeys, type SourceKeysOptions } from './source-keys.js';
 import type { TaskState, TaskStatus } from './status.js';
 
 export interface TaskOptions {
@@ -45,6 +48,8 @@ export interface TaskOptions {
   /** Source idle for this long: event time goes on by the clock. 0 switches it off. */
   readonly idleTimeoutMs: number;
   readonly stateLogTopic: string;
+  /** Of the pipeline, 1 where left out: each has a state log and owner ids of its own. */
+  readonly generation?: number;
   /** Holds a directory a task. */
   readonly stateDirectory: string;
 }
@@ -61,6 +66,8 @@ export interface TaskParts<B extends StepBatch, F extends LayoutFields> {
   readonly options: TaskOptions;
   /** False: the local store is removed and built anew from checkpoint and state log. True where left out. */
   readonly trustsStore?: boolean;
+  /** The source is to be keyed as the rows are, and is checked for it. Left out: its keys are nobody's concern. */
+  readonly sourceKeys?: SourceKeysOptions;
   /** Plain sentences for the log. */
   say(level: 'info' | 'warn', message: string): void;
 }
@@ -120,6 +127,7 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
       });
       epochLog = await backend.openEpochLog({
         taskId: this.taskId,
+        ownerId: ownerIdOf(this.parts.definition.name, options.generation ?? 1, partition),
         stateLog: { topic: options.stateLogTopic, partition },
       });
       const end = await this.sessions(storage, epochLog);
@@ -149,6 +157,7 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
         if (error instanceof StoppedError) return 'stopped';
         const next = afterFailure(kindOf(error));
         if (next === 'stop') {
+          await this.expectOpen(epochLog);
           this.error = describe(error);
           this.parts.say(
             'warn',
@@ -166,6 +175,15 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
         await this.pause.wait(Math.min(LONGEST_BACKOFF_MS, 20 * 2 ** attempt));
       }
     }
+  }
+
+  /**
+   * Whoever took over may have ended the generation: that is told at once. A log that cannot be read now is asked again
+   * by the next try, which begins with a recovery.
+   */
+  private async expectOpen(epochLog: EpochLog): Promise<void> {
+    const seal = await readSeal(epochLog).catch(() => null);
+    if (seal !== null) throw generationOver(this.taskId, seal);
   }
 
   private async runSession(storage: TaskStore, epochLog: EpochLog): Promise<void> {
@@ -253,6 +271,7 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
     );
     const session = new Session<B, F>({
       ...live,
+      taskId: this.taskId,
       definition,
       partition,
       clock,
@@ -265,6 +284,7 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
       checkpoints: this.checkpoints,
       timers: this.timers,
       watermark: this.watermark,
+      keys: this.sourceKeys(),
     });
     this.session = session;
     this.state = 'running';
@@ -278,6 +298,13 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
       this.lastCommitted = session.committed;
       this.session = null;
     }
+  }
+
+  private sourceKeys(): SourceKeys | null {
+    const { sourceKeys, definition, partition } = this.parts;
+    if (sourceKeys === undefined) return null;
+    const source = { topic: definition.source.topic, partition };
+    return new SourceKeys(source, sourceKeys, (name, by) => this.figures.count(name, by));
   }
 
   private stepContext(): StepContext {

@@ -1,7 +1,8 @@
 /**
  * Owns the state layout: the one declaration of what a keyed step remembers for a key. From it follow the typed-array
  * columns for hot keys (structure of arrays), the binary form in the store, and the delta in the state log.
- * Neighbours: `keyed-state.ts` gives keys their slots, `value-codec.ts` reads and writes the binary form.
+ * Neighbours: `keyed-state.ts` gives keys their slots, `value-codec.ts` reads and writes the binary form,
+ * `migration.ts` brings values of an earlier version over.
  * Domain code reads and writes columns by slot; nothing here allocates per payment.
  */
 
@@ -54,19 +55,59 @@ export function ring<E extends Record<string, NumberField>>(size: number, entry:
   return { type: 'ring', size, entry };
 }
 
-/** A named, versioned declaration. `version` changes whenever the fields do; stored values of another version are refused. */
-export interface StateLayout<F extends LayoutFields = LayoutFields> {
-  readonly name: string;
+/**
+ * One version's step to the next, for values that come from a savepoint. Fields of the same name and shape come over by
+ * themselves, numbers may have become wider; fields that are new are 0 or empty unless a step sets them.
+ */
+export interface Migration {
+  /** From this version to the one after it. */
+  readonly from: number;
+  /** What changed, for people. */
+  readonly what: string;
+  /** Fields whose shape changed under the same name: `migrate` says what becomes of them. */
+  readonly reshapes?: readonly string[];
+  migrate?(value: MigratingValue): void;
+}
+
+/** A ring's entry by column names. */
+export type RingEntry = Record<string, number>;
+
+/** A key's value on its way to a later layout. Errors: RangeError for a field that the version did not have. */
+export interface MigratingValue {
+  number(field: string): number;
+  /** Sets a number or a timer's due time, of a field present or new. */
+  setNumber(field: string, value: number): void;
+  /** Entries held, oldest first. They may be changed in place. */
+  ring(field: string): readonly RingEntry[];
+  /** Replaces a ring, or makes a new one; oldest entry first. */
+  setRing(field: string, entries: readonly RingEntry[]): void;
+  /** Takes a field away whose name now means something else. */
+  remove(field: string): void;
+}
+
+export interface LayoutOptions<F extends LayoutFields = LayoutFields> {
   readonly version: number;
+  /** Steps from earlier versions, in any order; a chain without gaps is used. */
+  readonly migrations?: readonly Migration[];
+  /**
+   * Called for every key that comes from a savepoint to the task of another partition, or of another source: what the
+   * columns of `slot` say about places in the source holds no more.
+   */
+  moved?(columns: ColumnsOf<F>, slot: number): void;
+}
+
+/** A named, versioned declaration. `version` changes whenever the fields do; stored values of another version are refused. */
+export interface StateLayout<F extends LayoutFields = LayoutFields> extends LayoutOptions<F> {
+  readonly name: string;
   readonly fields: F;
 }
 
 export function stateLayout<F extends LayoutFields>(
   name: string,
-  options: { version: number },
+  options: LayoutOptions<F>,
   fields: F,
 ): StateLayout<F> {
-  return { name, version: options.version, fields };
+  return { ...options, name, fields };
 }
 
 /** A ring's columns for all slots. Entry `i` of slot `s` lies at an index that `append` or `newest` returns. */

@@ -8,14 +8,16 @@
  * A value and its timer entry are written in the same batch. Neighbours: `keyed-state.ts`, `write-behind.ts`, recovery.
  */
 import { CorruptDataError, StreamError } from '../errors.js';
+import type { StateStore } from '../ports.js';
 import type { ByteReader, ByteWriter } from './byte-writer.js';
 import type { LayoutFields, StateLayout } from './layout.js';
 import type { ValueCodec } from './value-codec.js';
 
 export const RESUME_KEY = Buffer.from('\0resume');
+export const STATE_PREFIX = Buffer.from([1]);
 export const TIMER_PREFIX = Buffer.from([2]);
 /** Epoch and layout version before each value. */
-const HEAD_BYTES = 10;
+export const STORED_HEAD_BYTES = 10;
 
 /** A position from which replaying the state log brings the store up to date. */
 export interface ResumePoint {
@@ -60,7 +62,7 @@ export function encodeStoredValue(
   codec: ValueCodec,
   slot: number,
 ): void {
-  out.reserve(HEAD_BYTES + codec.maxBytes);
+  out.reserve(STORED_HEAD_BYTES + codec.maxBytes);
   out.f64(epoch);
   out.u16(version);
   codec.writeWhole(out, slot);
@@ -74,19 +76,47 @@ export function decodeStoredValue(
   slot: number,
   key: Buffer,
 ): number {
-  if (from.left < HEAD_BYTES) {
+  if (from.left < STORED_HEAD_BYTES) {
     throw new CorruptDataError(`the stored value of a key of ${key.length} bytes is cut short (${from.left} bytes)`);
   }
   const epoch = from.f64();
   const version = from.u16();
   if (version !== layout.version) {
-    throw new StreamError(
-      'state-version',
-      `the store holds ${layout.name} state of version ${version}, this build reads version ${layout.version}: run that version again or, to give the state up and read the source anew, start with --fresh`,
-    );
+    throw stateVersionError('the store', layout, version);
   }
   codec.read(from, slot);
   return epoch;
+}
+
+/** State of another layout version: it comes over in a savepoint alone, whose values carry their description with them. */
+export function stateVersionError(where: string, layout: StateLayout<LayoutFields>, version: number): StreamError {
+  return new StreamError(
+    'state-version',
+    `${where} holds ${layout.name} state of version ${version}, this build reads version ${layout.version}. ` +
+      'To bring the state over, make a savepoint with the build that wrote it (fraud savepoint create <name>) and begin with ' +
+      'this one from there (fraud start --from-savepoint <name>); to give it up and read the source anew, start with --fresh',
+  );
+}
+
+/** The layout version of a store's values; null where it has none. All values of a store are of one version. */
+export async function storedVersion(store: StateStore): Promise<number | null> {
+  for await (const { value } of store.scan(STATE_PREFIX)) {
+    return Buffer.from(value.buffer, value.byteOffset, value.byteLength).readUInt16LE(8);
+  }
+  return null;
+}
+
+/** Due times of a slot's pending timers, f64 each; null where there is none. */
+export function encodePendingTimers(codec: ValueCodec, slot: number): Buffer | null {
+  let count = 0;
+  for (const { column } of codec.timers) if (column.due[slot] > 0) count++;
+  if (count === 0) return null;
+  const due = Buffer.allocUnsafe(8 * count);
+  let at = 0;
+  for (const { column } of codec.timers) {
+    if (column.due[slot] > 0) at = due.writeDoubleLE(column.due[slot], at);
+  }
+  return due;
 }
 
 export function encodeResumePoint(point: ResumePoint): Buffer {

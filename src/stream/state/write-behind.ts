@@ -10,6 +10,7 @@ import type { StateEntry, StateStore } from '../ports.js';
 import { ByteWriter } from './byte-writer.js';
 import type { KeyedState } from './keyed-state.js';
 import {
+  encodePendingTimers,
   encodeResumePoint,
   encodeStoredValue,
   RESUME_KEY,
@@ -126,7 +127,7 @@ export class WriteBehind {
     encodeStoredValue(scratch, state.epochOf[slot], state.layout.version, state.codec, slot);
     write.slots.push(slot);
     write.entries.push({ key: stateKey(key), value: Buffer.from(scratch.written()) });
-    const due = pendingTimers(state, slot);
+    const due = encodePendingTimers(state.codec, slot);
     if (due !== null) {
       write.entries.push({ key: timerKey(key), value: due });
       state.timerStored[slot] = 1;
@@ -169,17 +170,4 @@ export class WriteBehind {
       },
     );
   }
-}
-
-/** Due times of a slot's pending timers, f64 each; null where there is none. */
-function pendingTimers(state: KeyedState, slot: number): Buffer | null {
-  let count = 0;
-  for (const { column } of state.codec.timers) if (column.due[slot] > 0) count++;
-  if (count === 0) return null;
-  const due = Buffer.allocUnsafe(8 * count);
-  let at = 0;
-  for (const { column } of state.codec.timers) {
-    if (column.due[slot] > 0) at = due.writeDoubleLE(column.due[slot], at);
-  }
-  return due;
 }

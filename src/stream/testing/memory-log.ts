@@ -7,8 +7,19 @@
 import { randomUUID } from 'node:crypto';
 import { StreamError } from '../errors.js';
 import { partitionOfKey } from '../partitioning.js';
-import type { Assignment, Clock, LogBackend, RecordWriter, StartPosition, TopicAdmin, TopicSpec } from '../ports.js';
+import type {
+  Assigned,
+  Assignment,
+  AssignmentOptions,
+  Clock,
+  LogBackend,
+  RecordWriter,
+  StartPosition,
+  TopicAdmin,
+  TopicSpec,
+} from '../ports.js';
 import { systemClock } from '../runtime/system-clock.js';
+import { SoleAssignment } from '../sole-assignment.js';
 import {
   type CommitFault,
   type MemoryCommitEnvironment,
@@ -35,10 +46,10 @@ export interface MemoryFaults {
   truncate(topic: string, partition: number, offset: number): void;
   /** Leaves `offsets` empty places at a partition's end, as an upstream's aborted transaction would. */
   leaveGap(topic: string, partition: number, offsets: number): void;
-  /** Gives the members of a group on a topic other partitions; resolves when all have followed. */
-  assign(group: string, topic: string, partitions: readonly number[]): Promise<void>;
+  /** Gives each member of a group this; resolves when all have followed. */
+  assign(group: string, assigned: Assigned): Promise<void>;
   /** Ends the membership of all members of a group. */
-  loseMembership(group: string, topic: string, reason: string): Promise<void>;
+  loseMembership(group: string, reason: string): Promise<void>;
 }
 
 export interface MemoryLog {
@@ -70,7 +81,7 @@ export function makeMemoryLog(options: MemoryLogOptions = {}): MemoryLog {
 interface Topic {
   readonly spec: TopicSpec;
   readonly identity: string;
-  readonly partitions: readonly MemoryPartition[];
+  readonly partitions: MemoryPartition[];
 }
 
 type Handlers = Parameters<Assignment['join']>[0];
@@ -120,12 +131,11 @@ class InProcessLog implements MemoryLog {
       target.appendGap(offsets);
       target.wake();
     },
-    assign: async (group, topic, partitions) => {
-      const members = this.membersOf(group, topic);
-      await Promise.all([...members].map((member) => member.onAssigned(partitions)));
+    assign: async (group, assigned) => {
+      await Promise.all([...this.membersOf(group)].map((member) => member.onAssigned(assigned)));
     },
-    loseMembership: async (group, topic, reason) => {
-      const members = this.membersOf(group, topic);
+    loseMembership: async (group, reason) => {
+      const members = this.membersOf(group);
       const lost = [...members];
       members.clear();
       await Promise.all(lost.map((member) => member.onLost(reason)));
@@ -139,16 +149,16 @@ class InProcessLog implements MemoryLog {
         const source = this.partition(topic, partition);
         return new MemoryReader(source, startOf(source, from), this.clock, () => this.readLimit);
       },
-      openEpochLog: async ({ taskId, stateLog }) =>
+      openEpochLog: async ({ taskId, ownerId, stateLog }) =>
         new MemoryEpochLog(
           taskId,
-          this.task(taskId),
+          this.task(ownerId ?? taskId),
           this.partition(stateLog.topic, stateLog.partition),
           this.commitEnvironment,
         ),
       openWriter: async () => this.writer(),
       openAdmin: async () => this.admin(),
-      openAssignment: async ({ group, topic }) => this.assignment(group, topic),
+      openAssignment: async (options) => this.assignment(options),
       close: async () => {},
     };
   }
@@ -185,9 +195,7 @@ class InProcessLog implements MemoryLog {
 
   private topic(name: string): Topic {
     const topic = this.topics.get(name);
-    if (!topic) {
-      throw new StreamError('unknown-topic', `Topic ${name} does not exist in the memory log; ensure() it first`);
-    }
+    if (!topic) throw unknownTopic(name);
     return topic;
   }
 
@@ -206,10 +214,9 @@ class InProcessLog implements MemoryLog {
     return this.partition(topic, key === null ? this.nextKeyless++ % count : partitionOfKey(key, count));
   }
 
-  private membersOf(group: string, topic: string): Set<Handlers> {
-    const name = `${group} ${topic}`;
-    const members = this.members.get(name) ?? new Set();
-    this.members.set(name, members);
+  private membersOf(group: string): Set<Handlers> {
+    const members = this.members.get(group) ?? new Set();
+    this.members.set(group, members);
     return members;
   }
 
@@ -243,6 +250,11 @@ class InProcessLog implements MemoryLog {
         return made.map((spec) => spec.name);
       },
       partitionCount: async (name) => this.topics.get(name)?.partitions.length ?? null,
+      grow: async (name, count) => {
+        const { partitions } = this.topic(name);
+        while (partitions.length < count) partitions.push(new MemoryPartition(name, partitions.length));
+      },
+      names: async () => [...this.topics.keys()].sort(),
       ranges: async (name) =>
         this.topic(name).partitions.map(({ partition, start, end }) => ({ partition, start, end })),
       identity: async (name) => this.topic(name).identity,
@@ -260,25 +272,37 @@ class InProcessLog implements MemoryLog {
         this.progressByGroup.set(name, new Map([...(this.progressByGroup.get(name) ?? []), ...offsets]));
       },
       progress: async (group, topic) => this.progressByGroup.get(`${group} ${topic}`) ?? new Map(),
+      groupMembers: async (group) => [...this.membersOf(group)].map((_, index) => `member ${index}`),
       close: async () => {},
     };
   }
 
-  private assignment(group: string, topic: string): Assignment {
-    const members = this.membersOf(group, topic);
+  /** Each member is given everything when it joins; what follows is for the test to say. */
+  private assignment(options: AssignmentOptions): Assignment {
+    const members = this.membersOf(options.group);
+    const sole = new SoleAssignment({
+      options,
+      clock: this.clock,
+      topics: () => new Map([...this.topics].map(([name, { partitions }]) => [name, partitions.length])),
+      missing: unknownTopic,
+    });
     let joined: Handlers | null = null;
     return {
-      join: async (handlers) => {
+      join: (handlers) => {
         joined = handlers;
         members.add(handlers);
-        await handlers.onAssigned(this.topic(topic).partitions.map(({ partition }) => partition));
+        return sole.join(handlers);
       },
       leave: async () => {
         if (joined) members.delete(joined);
+        await sole.leave();
       },
     };
   }
 }
+
+const unknownTopic = (name: string) =>
+  new StreamError('unknown-topic', `Topic ${name} does not exist in the memory log; ensure() it first`);
 
 function startOf(source: MemoryPartition, from: StartPosition): number {
   if (from === 'earliest') return source.start;

@@ -1,4 +1,5 @@
 /** Owns the tests of state-log records: cut at any limit they come together again, and damage is never read as data. */
+import { crc32 } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { encodeDelta, encodePointer, StateLogDecoder, type StateLogRecord } from '../../../src/stream/epoch/delta.js';
@@ -8,6 +9,9 @@ import { FRESH_START } from '../../../src/stream/state/stored-form.js';
 import { card, cardSlot, erased, openCards, openMemoryStore, pay } from '../state/card-layout.js';
 
 const HEAD_BYTES = 24;
+
+/** Writes the checksum that the chunk should have. */
+const sum = (chunk: Buffer) => chunk.writeUInt32LE(crc32(chunk.subarray(16), crc32(chunk.subarray(0, 12))), 12);
 
 /** The records of an epoch in which `cards` cards paid, and what the cards hold then. */
 async function delta(cards: number, maxRecordBytes: number, epoch = 5) {
@@ -19,7 +23,14 @@ async function delta(cards: number, maxRecordBytes: number, epoch = 5) {
     pay(state, slot, epoch, i);
     truth.set(`card-${i}`, card(state, slot));
   }
-  const head = { epoch, from: 100, to: 130, maxEventTimeMs: 12.5, cursors: { rules: 7, 'risk-täble': 2 ** 40 } };
+  const head = {
+    taskId: 'cards-0',
+    epoch,
+    from: 100,
+    to: 130,
+    maxEventTimeMs: 12.5,
+    cursors: { rules: 7, 'risk-täble': 2 ** 40 },
+  };
   return { head, truth, chunks: encodeDelta(new ByteWriter(8), head, erased(state), maxRecordBytes) };
 }
 
@@ -64,7 +75,7 @@ describe('a delta', () => {
 
   it('of nothing at all is one record, without an event time if there was none', () => {
     return openMemoryStore().then(({ store }) => {
-      const head = { epoch: 0, from: 3, to: 3, maxEventTimeMs: null, cursors: {} };
+      const head = { taskId: 'cards-0', epoch: 0, from: 3, to: 3, maxEventTimeMs: null, cursors: {} };
       const chunks = encodeDelta(new ByteWriter(), head, erased(openCards(store, 4)), 1000);
       expect(decode(chunks)).toMatchObject([{ kind: 'delta', head, changeCount: 0 }]);
     });
@@ -82,16 +93,16 @@ describe('a delta', () => {
     expect(await changesOf(record as unknown as StateLogRecord)).toEqual(truth);
   });
 
-  it('of which any bit of the body is wrong is refused, and the place is named', async () => {
+  it('of which any bit is wrong, of the head or the body, is refused, and the place is named', async () => {
     const { chunks } = await delta(6, 150);
     fc.assert(
-      fc.property(fc.nat(chunks.length - 1), fc.nat(10_000), fc.nat(7), (which, place, bit) => {
+      fc.property(fc.nat(chunks.length - 1), fc.nat(10_000), fc.nat(7), fc.boolean(), (which, place, bit, inHead) => {
         const damaged = chunks.map((chunk) => Buffer.from(chunk));
         const chunk = damaged[which];
-        // Bytes 12 to 15 are the checksum itself.
-        const at = place % 4 === 0 ? 12 + ((place >> 2) % 4) : HEAD_BYTES + (place % (chunk.length - HEAD_BYTES));
+        // The magic and the form, bytes 0 to 4, are refused with words of their own.
+        const at = inHead ? 5 + (place % (HEAD_BYTES - 5)) : HEAD_BYTES + (place % (chunk.length - HEAD_BYTES));
         chunk[at] ^= 1 << bit;
-        expect(() => decode(damaged)).toThrow(new RegExp(`state log offset ${which}: checksum of chunk ${which}`));
+        expect(() => decode(damaged)).toThrow(new RegExp(`state log offset ${which}: checksum of chunk \\d+ does not`));
       }),
     );
   });
@@ -117,11 +128,10 @@ describe('a delta', () => {
   });
 
   it('that claims more than its body has is refused as corrupt, not as a fault of ours', async () => {
-    const { crc32 } = await import('node:zlib');
     const [whole] = (await delta(2, 1000)).chunks;
     for (let length = HEAD_BYTES; length < HEAD_BYTES + 60; length++) {
       const short = Buffer.from(whole.subarray(0, length));
-      short.writeUInt32LE(crc32(short.subarray(HEAD_BYTES)), 12);
+      sum(short);
       try {
         decode([short]);
       } catch (error) {
@@ -137,13 +147,14 @@ describe('a record of a foreign form', () => {
     const changed = (at: number, value: number) => {
       const other = Buffer.from(record);
       other[at] = value;
+      sum(other);
       return [other];
     };
     expect(() => decode(changed(0, 0))).toThrow('state log offset 0: not a state-log record');
     expect(() => decode([Buffer.from('{}')])).toThrow('not a state-log record');
     expect(() => decode([Buffer.alloc(0)])).toThrow('not a state-log record');
-    expect(() => decode(changed(4, 9))).toThrow('form 9, this build reads form 1');
-    expect(() => decode(changed(5, 3))).toThrow('a record of kind 3');
+    expect(() => decode(changed(4, 9))).toThrow('form 9, this build reads form 2');
+    expect(() => decode(changed(5, 9))).toThrow('a record of kind 9');
   });
 });
 
@@ -161,10 +172,9 @@ describe('a checkpoint pointer', () => {
   });
 
   it('that is no JSON is refused', async () => {
-    const { crc32 } = await import('node:zlib');
     const [record] = encodePointer(6, pointer, 1000);
     record[HEAD_BYTES] = 0x20;
-    record.writeUInt32LE(crc32(record.subarray(HEAD_BYTES)), 12);
+    sum(record);
     expect(() => decode([record])).toThrow('the checkpoint pointer cannot be read');
   });
 });

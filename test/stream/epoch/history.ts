@@ -91,7 +91,7 @@ export class History {
       changed.push(slot);
     }
     const from = epoch * 10;
-    const head = { epoch, from, to: from + 10, maxEventTimeMs: epoch, cursors: { rules: epoch } };
+    const head = { taskId: TASK, epoch, from, to: from + 10, maxEventTimeMs: epoch, cursors: { rules: epoch } };
     const stateLog = encodeDelta(new ByteWriter(), head, erased(state), epochLog.maxRecordBytes);
     state.forgetChanged();
     const { nextStateLogOffset } = await epochLog.commit({ outputs: [], stateLog });

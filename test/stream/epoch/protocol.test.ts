@@ -29,6 +29,7 @@ describe('an epoch closes', () => {
     ['20 ms after the last close when an alert waits', open({ outputs: 1, promptOutputs: 1 }), 1000, 10],
     ['at once when an alert waits and the last close was long ago', open({ promptOutputs: 1 }, 500), 1000, 0],
     ['at once when an alert waits in the first epoch', open({ promptOutputs: 1 }, Number.NEGATIVE_INFINITY), 1000, 0],
+    ['at once when it is the first after a recovery', open({ records: 3 }, Number.NEGATIVE_INFINITY), 1000, 0],
     ['for an alert no later than for any output', open({ promptOutputs: 1, outputs: 1 }, 1095), 1090, 10],
     ['at once at its bound of records', open({ records: 10 }), 1000, 0],
     ['not one record before', open({ records: 9 }), 1000, 400],

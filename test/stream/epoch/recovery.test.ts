@@ -1,6 +1,6 @@
 /** Owns the tests of the way back to the truth (I4, I5): whatever is left, it is found, or said to be lost. */
 import { beforeEach, describe, expect, it } from 'vitest';
-import { StoppedError } from '../../../src/stream/epoch/recovery.js';
+import { StoppedError } from '../../../src/stream/epoch/replay.js';
 import { CommitDoubtfulError, CorruptDataError } from '../../../src/stream/errors.js';
 import { History, TASK } from './history.js';
 

@@ -9,6 +9,11 @@ import type { Control } from './worker-entry.js';
 
 const words = () => new Int32Array(new SharedArrayBuffer(32));
 
+const active = (...partitions: number[]) => ({
+  active: partitions.map((partition) => ({ topic: 'payments', partition })),
+  standby: [],
+});
+
 let compiled: CompiledEntry;
 let data: Control;
 let fatal: StreamError[];
@@ -77,13 +82,13 @@ const inlineEntry = (source: string) => new URL(`data:text/javascript,${encodeUR
 describe('a supervisor', () => {
   it('spreads partitions evenly, and lets them stay where they are when others come and go', async () => {
     await make().start();
-    await handlers.onAssigned([0, 1, 2, 3]);
+    await handlers.onAssigned(active(0, 1, 2, 3));
     await until(() => Object.keys(placed()).length === 4);
     expect(Object.values(placed()).sort()).toEqual(['0', '0', '1', '1']);
     const before = placed();
     said.length = 0;
     const [gone, ...stay] = ['0', '1', '2', '3'];
-    await handlers.onAssigned([1, 2, 3, 4]);
+    await handlers.onAssigned(active(1, 2, 3, 4));
     await until(() => '4' in placed());
     expect(placed()).toEqual({ 4: before[gone] }); // nobody else was started anew
     await until(() => supervisor.tasks.length === 4);
@@ -97,24 +102,40 @@ describe('a supervisor', () => {
     ]);
   });
 
+  it('gives a unit to the worker that has its standby, and its standby to the worker that had the unit', async () => {
+    await make().start();
+    const units = (...partitions: number[]) => active(...partitions).active;
+    await handlers.onAssigned({ active: units(0, 1), standby: units(2, 3, 4, 5) });
+    await until(() => supervisor.standbys.length === 4 && supervisor.tasks.length === 2);
+    const worker = (partition: number) => supervisor.standbys.find((one) => one.partition === partition)?.worker;
+    const before = Object.fromEntries([2, 3, 4, 5].map((partition) => [partition, String(worker(partition))]));
+    expect(Object.values(before).sort()).toEqual(['0', '0', '1', '1']);
+    const { 0: itsWorker } = placed();
+    said.length = 0;
+    await handlers.onAssigned({ active: units(1, 2, 3, 4, 5), standby: units(0) });
+    await until(() => Object.keys(placed()).length === 4 && said.some((line) => line.startsWith('standby of 0')));
+    expect(placed()).toEqual(before);
+    expect(said).toContain(`standby of 0 in ${itsWorker}`);
+  });
+
   it('gives everything up when the membership is lost, and takes what comes after', async () => {
     await make().start();
-    await handlers.onAssigned([0, 1]);
+    await handlers.onAssigned(active(0, 1));
     await handlers.onLost('session timed out');
     await until(() => supervisor.tasks.length === 0);
     expect(said).toContainEqual(expect.stringContaining('group membership ended (session timed out)'));
     said.length = 0;
-    await handlers.onAssigned([1]);
+    await handlers.onAssigned(active(1));
     await until(() => '1' in placed());
   });
 
   it('stops every thread in good order, once, however often it is asked', async () => {
     await make().start();
-    await handlers.onAssigned([0, 1]);
+    await handlers.onAssigned(active(0, 1));
     await Promise.all([supervisor.stop(), supervisor.stop()]);
     await supervisor.stop();
     expect([data.closed[0], data.closed[1], left]).toEqual([1, 1, 1]);
-    await handlers.onAssigned([5]); // too late: nothing happens, nothing hangs
+    await handlers.onAssigned(active(5)); // too late: nothing happens, nothing hangs
   });
 
   it('ends a thread that has stopped but is kept alive by something', async () => {
@@ -128,7 +149,7 @@ describe('a supervisor', () => {
   it('tells of a task that cannot go on', async () => {
     data = { ...data, failingPartition: 1 };
     await make().start();
-    await handlers.onAssigned([0, 1]);
+    await handlers.onAssigned(active(0, 1));
     await until(() => fatal.length === 1);
     expect(fatal[0]).toMatchObject({ code: 'state-lost', message: 'task-1: gone' });
   });
@@ -140,7 +161,7 @@ describe('a worker thread that dies', () => {
     ['by leaving', 2, 'exit code 7'],
   ])('%s is started again with its partitions', async (_, command, reason) => {
     await make().start();
-    await handlers.onAssigned([0, 1, 2]);
+    await handlers.onAssigned(active(0, 1, 2));
     await until(() => Object.keys(placed()).length === 3);
     const before = placed();
     said.length = 0;
@@ -159,11 +180,11 @@ describe('a worker thread that dies', () => {
 
   it('while it gives up a partition has given it up: the assignment goes on', async () => {
     await make({ workers: 1 }).start();
-    await handlers.onAssigned([0, 1]);
+    await handlers.onAssigned(active(0, 1));
     Atomics.store(data.control, 0, 4);
     await until(() => data.control[0] === 0);
     let given = false;
-    const giving = handlers.onAssigned([1]).then(() => {
+    const giving = handlers.onAssigned(active(1)).then(() => {
       given = true;
     });
     await new Promise((resolve) => setTimeout(resolve, 50));
@@ -177,7 +198,7 @@ describe('a worker thread that dies', () => {
 
   it('again and again ends the process, and leaves a stop that does not hang', async () => {
     await make({ workers: 1 }).start();
-    await handlers.onAssigned([0]);
+    await handlers.onAssigned(active(0));
     for (let deaths = 1; deaths <= 6; deaths++) {
       await until(() => data.started[0] === deaths);
       Atomics.store(data.control, 0, 2);
@@ -186,7 +207,7 @@ describe('a worker thread that dies', () => {
     await until(() => fatal.length === 1);
     expect(fatal[0]).toMatchObject({ code: 'worker-crashing' });
     expect(fatal[0].message).toContain('worker 0 died 6 times within a minute');
-    await handlers.onAssigned([0, 1]);
+    await handlers.onAssigned(active(0, 1));
     await supervisor.stop();
     expect([left, data.started[0]]).toEqual([1, 6]);
   });

@@ -1,9 +1,14 @@
 /** Owns the tests of a worker's tasks: what is tried again, what is given up, and that the newest assignment decides. */
 import { beforeEach, describe, expect, it } from 'vitest';
 import { StreamError } from '../../../src/stream/errors.js';
-import type { TaskStatus } from '../../../src/stream/runtime/status.js';
+import type { StandbyStatus, TaskStatus } from '../../../src/stream/runtime/status.js';
 import type { TaskEnd } from '../../../src/stream/runtime/task.js';
-import { type FatalTask, type HostedTask, TaskHost } from '../../../src/stream/runtime/task-host.js';
+import {
+  type FatalTask,
+  type HostedStandby,
+  type HostedTask,
+  TaskHost,
+} from '../../../src/stream/runtime/task-host.js';
 import { HandClock } from '../../unit/hand-clock.js';
 
 /** A task that ends when the test says. */
@@ -41,10 +46,47 @@ class FakeTask implements HostedTask {
   }
 }
 
+/** A standby that ends when the test says. */
+class FakeStandby implements HostedStandby {
+  readonly taskId: string;
+  epoch = 1;
+  stopAsked = false;
+  end!: () => void;
+  fail!: (error: unknown) => void;
+
+  constructor(
+    readonly partition: number,
+    readonly trustsStore: boolean,
+  ) {
+    this.taskId = `t-${partition}`;
+  }
+
+  run(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.end = resolve;
+      this.fail = reject;
+    });
+  }
+
+  stop(): void {
+    this.stopAsked = true;
+  }
+
+  status(): StandbyStatus {
+    const { taskId, partition, epoch } = this;
+    return { taskId, partition, epoch } as StandbyStatus;
+  }
+}
+
+const active = (...partitions: number[]) => ({
+  active: partitions.map((partition) => ({ topic: 'payments', partition })),
+  standby: [],
+});
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 let clock: HandClock;
 let made: FakeTask[];
+let standbys: FakeStandby[];
 let fatal: FatalTask[];
 let said: string[];
 let host: TaskHost;
@@ -52,19 +94,24 @@ let configure: (task: FakeTask) => void;
 
 beforeEach(() => {
   clock = new HandClock();
-  [made, fatal, said] = [[], [], []];
+  [made, standbys, fatal, said] = [[], [], [], []];
   configure = () => {};
-  host = new TaskHost(
-    (partition) => {
+  host = new TaskHost({
+    makeTask: ({ partition }) => {
       const task = new FakeTask(partition);
       configure(task);
       made.push(task);
       return task;
     },
+    makeStandby: ({ partition }, trustsStore) => {
+      const standby = new FakeStandby(partition, trustsStore);
+      standbys.push(standby);
+      return standby;
+    },
     clock,
-    (one) => fatal.push(one),
-    (_level, message) => said.push(message),
-  );
+    onFatal: (one) => fatal.push(one),
+    say: (_level, message) => said.push(message),
+  });
 });
 
 const last = () => made[made.length - 1];
@@ -77,7 +124,7 @@ async function failWith(error: unknown): Promise<void> {
 
 describe('a task that fails', () => {
   it('is started again after a pause that grows', async () => {
-    await host.own([4]);
+    await host.own(active(4));
     await failWith(new Error('lost the disk'));
     expect([made.length, said.length]).toEqual([1, 1]);
     expect(said[0]).toContain('t-4 failed (unexpected: lost the disk); starting it again');
@@ -100,7 +147,7 @@ describe('a task that fails', () => {
     configure = (task) => {
       task.committedOffset = 900;
     };
-    await host.own([4]);
+    await host.own(active(4));
     for (let tries = 1; tries <= 3; tries++) {
       await failWith(new Error('cannot'));
       expect(fatal).toEqual([]);
@@ -121,7 +168,7 @@ describe('a task that fails', () => {
     configure = (task) => {
       task.committedOffset = offset++;
     };
-    await host.own([4]);
+    await host.own(active(4));
     for (let tries = 1; tries <= 20; tries++) {
       await failWith(new Error('cannot'));
       clock.advance(200);
@@ -133,7 +180,7 @@ describe('a task that fails', () => {
   it.each(['dead-letter-limit', 'offset-out-of-range', 'state-lost', 'corrupt-data', 'state-version', 'timer-limit'])(
     'with %s is given up at once',
     async (code) => {
-      await host.own([4]);
+      await host.own(active(4));
       await failWith(new StreamError(code, 'see a person'));
       expect(fatal).toEqual([{ taskId: 't-4', code, message: 'see a person' }]);
       clock.advance(60_000);
@@ -146,7 +193,7 @@ describe('a task that fails', () => {
     configure = (task) => {
       task.epoch = -1;
     };
-    await host.own([4]);
+    await host.own(active(4));
     for (let tries = 1; tries <= 4; tries++) {
       await failWith(new Error('cannot'));
       clock.advance(10_000);
@@ -157,18 +204,21 @@ describe('a task that fails', () => {
     ]);
   });
 
-  it('for want of a broker is tried again without end', async () => {
-    await host.own([4]);
-    for (let tries = 1; tries <= 30; tries++) {
-      await failWith(new StreamError('kafka-unreachable', 'nobody answers'));
-      clock.advance(10_000);
-      await settle();
-    }
-    expect([fatal, made.length]).toEqual([[], 31]);
-  });
+  it.each(['kafka-unreachable', 'object-store-unreachable'])(
+    'for want of an answer (%s) is tried again without end',
+    async (code) => {
+      await host.own(active(4));
+      for (let tries = 1; tries <= 30; tries++) {
+        await failWith(new StreamError(code, 'nobody answers'));
+        clock.advance(10_000);
+        await settle();
+      }
+      expect([fatal, made.length]).toEqual([[], 31]);
+    },
+  );
 
   it('takes no other task with it', async () => {
-    await host.own([4, 5]);
+    await host.own(active(4, 5));
     made[0].fail(new StreamError('state-lost', 'gone'));
     await settle();
     expect(made[1].stopAsked).toBe(false);
@@ -177,7 +227,7 @@ describe('a task that fails', () => {
 
 describe('a fenced task', () => {
   it('is tried again once a heartbeat has had its chance, as long as it is ours', async () => {
-    await host.own([4]);
+    await host.own(active(4));
     last().end('fenced');
     await settle();
     clock.advance(9_999);
@@ -189,10 +239,10 @@ describe('a fenced task', () => {
   });
 
   it('that is taken away while it waits is not tried again, and holds nobody up', async () => {
-    await host.own([4]);
+    await host.own(active(4));
     last().end('fenced');
     await settle();
-    await host.own([]);
+    await host.own(active());
     clock.advance(10_000);
     await settle();
     expect([made.length, clock.waiting]).toEqual([1, 0]);
@@ -201,8 +251,8 @@ describe('a fenced task', () => {
 
 describe('an assignment', () => {
   it('starts what is new, stops what left, and leaves the rest alone', async () => {
-    await host.own([1, 2]);
-    await host.own([2, 3]);
+    await host.own(active(1, 2));
+    await host.own(active(2, 3));
     expect(partitions()).toEqual([1, 2, 3]);
     expect(made.map(({ stopAsked }) => stopAsked)).toEqual([true, false, false]);
   });
@@ -211,9 +261,9 @@ describe('an assignment', () => {
     configure = (task) => {
       task.stopsAtOnce = false;
     };
-    await host.own([1]);
+    await host.own(active(1));
     let done = false;
-    const owned = host.own([2]).then(() => {
+    const owned = host.own(active(2)).then(() => {
       done = true;
     });
     await settle();
@@ -227,9 +277,9 @@ describe('an assignment', () => {
     configure = (task) => {
       task.stopsAtOnce = false;
     };
-    await host.own([1]);
-    const away = host.own([]);
-    const back = host.own([1]);
+    await host.own(active(1));
+    const away = host.own(active());
+    const back = host.own(active(1));
     made[0].end('stopped');
     await Promise.all([away, back]);
     expect(partitions()).toEqual([1, 1]);
@@ -239,8 +289,8 @@ describe('an assignment', () => {
     configure = (task) => {
       task.stopsAtOnce = false;
     };
-    await host.own([1]);
-    const owned = host.own([2]);
+    await host.own(active(1));
+    const owned = host.own(active(2));
     const stopped = host.stop();
     made[0].end('stopped');
     await Promise.all([owned, stopped]);
@@ -248,7 +298,7 @@ describe('an assignment', () => {
   });
 
   it('does not wait out the pause before a next try', async () => {
-    await host.own([1]);
+    await host.own(active(1));
     await failWith(new Error('cannot'));
     await host.stop();
     expect([made.length, clock.waiting]).toEqual([1, 0]);
@@ -257,7 +307,7 @@ describe('an assignment', () => {
 
 describe('statuses', () => {
   it('show the newest of each task, and of one that ended how it ended', async () => {
-    await host.own([1, 2]);
+    await host.own(active(1, 2));
     made[1].committedOffset = 5;
     expect(host.statuses().map(({ committedOffset }) => committedOffset)).toEqual([0, 5]);
     made[1].committedOffset = 9;
@@ -267,19 +317,83 @@ describe('statuses', () => {
   });
 
   it('go with the partition, even if its task had failed for good', async () => {
-    await host.own([1, 2]);
+    await host.own(active(1, 2));
     made[1].fail(new StreamError('state-lost', 'gone'));
     await settle();
-    await host.own([1]);
+    await host.own(active(1));
     expect(host.statuses().map(({ partition }) => partition)).toEqual([1]);
-    await host.own([]);
+    await host.own(active());
     expect(host.statuses()).toEqual([]);
   });
 
   it('stay after a stop, so that the last word is where it ended', async () => {
-    await host.own([1, 2]);
+    await host.own(active(1, 2));
     made[0].committedOffset = 70;
     await host.stop();
     expect(host.statuses().map(({ committedOffset }) => committedOffset)).toEqual([70, 0]);
+  });
+});
+
+describe('a standby', () => {
+  const standby = (...partitions: number[]) => ({ active: [], standby: active(...partitions).active });
+
+  it('has stopped before the task of its unit begins, and the other way round', async () => {
+    await host.own(standby(4));
+    const promoted = host.own(active(4));
+    await settle();
+    expect([standbys[0].stopAsked, made.length]).toEqual([true, 0]);
+    standbys[0].end();
+    await promoted;
+    expect(partitions()).toEqual([4]);
+    configure = (task) => {
+      task.stopsAtOnce = false;
+    };
+    const demoted = host.own(standby(4));
+    await demoted;
+    expect([made[0].stopAsked, standbys.length]).toEqual([true, 2]);
+  });
+
+  it('stays while others come and go', async () => {
+    await host.own({ active: active(1).active, standby: active(2).active });
+    await host.own({ active: active(1, 3).active, standby: active(2).active });
+    expect([standbys.length, standbys[0].stopAsked, partitions()]).toEqual([1, false, [1, 3]]);
+  });
+
+  it('that fails is tried again without end, and never ends the process', async () => {
+    await host.own(standby(4));
+    for (let tries = 1; tries <= 20; tries++) {
+      standbys.at(-1)?.fail(new StreamError('state-lost', 'gone'));
+      await settle();
+      clock.advance(10_000);
+      await settle();
+    }
+    expect([fatal, standbys.length]).toEqual([[], 21]);
+    expect(said[0]).toBe('the standby of t-4 failed (state-lost: gone); starting it again');
+  });
+
+  it('begins with what it stored, unless it fails again and comes no further', async () => {
+    await host.own(standby(4));
+    for (let tries = 1; tries <= 4; tries++) {
+      standbys.at(-1)?.fail(new Error('torn'));
+      await settle();
+      clock.advance(10_000);
+      await settle();
+    }
+    expect(standbys.map(({ trustsStore }) => trustsStore)).toEqual([true, true, false, true, false]);
+  });
+
+  it('whose thread died over its store does not trust that store', async () => {
+    await host.own(standby(4), active(4).active);
+    expect(standbys[0].trustsStore).toBe(false);
+  });
+
+  it('is shown while it is one', async () => {
+    await host.own({ active: active(1).active, standby: active(2).active });
+    expect(host.standbyStatuses().map(({ partition }) => partition)).toEqual([2]);
+    expect(host.statuses().map(({ partition }) => partition)).toEqual([1]);
+    const given = host.own(active(1));
+    standbys[0].end();
+    await given;
+    expect(host.standbyStatuses()).toEqual([]);
   });
 });

@@ -5,7 +5,7 @@
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { StreamError } from '../../../src/stream/errors.js';
-import type { TaskStatus } from '../../../src/stream/runtime/status.js';
+import type { StandbyStatus, TaskStatus } from '../../../src/stream/runtime/status.js';
 import { systemClock } from '../../../src/stream/runtime/system-clock.js';
 import type { TaskEnd } from '../../../src/stream/runtime/task.js';
 import { serveWorker } from '../../../src/stream/runtime/worker.js';
@@ -34,7 +34,7 @@ const poll = setInterval(() => {
 await serveWorker({
   port: parentPort,
   clock: systemClock,
-  makeTask: (partition, say, trustsStore) => {
+  makeTask: ({ partition }, say, trustsStore) => {
     let end: (how: TaskEnd) => void = () => {};
     return {
       taskId: `task-${partition}`,
@@ -49,6 +49,19 @@ await serveWorker({
         if (!stopsHang) end('stopped');
       },
       status: () => ({ taskId: `task-${partition}`, partition, worker }) as TaskStatus,
+    };
+  },
+  makeStandby: ({ partition }, say) => {
+    let end: () => void = () => {};
+    return {
+      taskId: `task-${partition}`,
+      run: () =>
+        new Promise((resolve) => {
+          end = resolve;
+          say('info', `standby of ${partition} in ${worker}`);
+        }),
+      stop: () => end(),
+      status: () => ({ taskId: `task-${partition}`, partition, worker }) as StandbyStatus,
     };
   },
   close: async () => {

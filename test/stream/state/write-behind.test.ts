@@ -173,7 +173,7 @@ class World {
   private async close(): Promise<void> {
     const { state, epoch } = this;
     const changed = [...state.changedSlots].map((slot) => state.index.key(slot).toString());
-    const head = { epoch, from: epoch * 10, to: epoch * 10 + 10, maxEventTimeMs: null, cursors: {} };
+    const head = { taskId: 'cards-0', epoch, from: epoch * 10, to: epoch * 10 + 10, maxEventTimeMs: null, cursors: {} };
     const chunks = encodeDelta(new ByteWriter(), head, erased(state), this.epochLog.maxRecordBytes);
     const truth = new Map(this.committed);
     for (const slot of state.changedSlots) truth.set(state.index.key(slot).toString(), card(state, slot));

@@ -194,6 +194,34 @@ describe('a card-testing sequence that a timer ended', () => {
     expect(counters).toEqual({ 'rules.fired.unfinished-card-testing': 1, 'decisions.review': 1 });
   });
 
+  it('of a card that moved to another partition names the records that are known, and counts the others', () => {
+    const { emitted, context, outputs } = run();
+    const matched = expired.finding.matched.map((payment, i) => ({ ...payment, sourceOffset: i < 3 ? -1 : 20 }));
+    emitExpiredCardTesting(parts, context, { ...expired, finding: { ...expired.finding, matched } }, outputs);
+    const alert = decodeAlert(emitted[0].record.value);
+    expect(alert.evidence.source).toEqual({ topic: 'payments.raw', partition: 3, offset: 20, timestamp: null });
+    expect(alert.evidence.patterns).toEqual([{ ...expired.finding, matched: [matched[3]], unplaced: 3 }]);
+    expect(reasons(alert)).toEqual(['4 small payments in 3 min, and no large one after them']);
+  });
+
+  it('of which every record lies in another partition names no place, and has an id of its own', () => {
+    const moved = (cardId: string, dueMs = expired.dueMs) => {
+      const { emitted, context, outputs } = run();
+      const matched = expired.finding.matched.map((payment) => ({ ...payment, sourceOffset: -1 }));
+      const finding = { ...expired.finding, matched };
+      expect(emitExpiredCardTesting(parts, context, { cardId, dueMs, finding }, outputs)).toBe(true);
+      return decodeAlert(emitted[0].record.value);
+    };
+    const alert = moved('card-1');
+    expect(alert.evidence.source).toEqual({ topic: 'unknown', partition: 0, offset: 0, timestamp: null });
+    expect(alert.evidence.patterns).toEqual([{ ...expired.finding, matched: [], unplaced: 4 }]);
+    expect(moved('card-1').alertId).toBe(alert.alertId);
+    expect(new Set([alert, moved('card-2'), moved('card-1', 5)].map(({ alertId }) => alertId)).size).toBe(3);
+    const validate = new Ajv2020({ strict: false }).compile(alertJsonSchema());
+    validate(JSON.parse(JSON.stringify(alert)));
+    expect(validate.errors).toBeNull();
+  });
+
   it('becomes none where no rule wants it', () => {
     const { emitted, context, outputs } = run();
     expect(

@@ -8,6 +8,7 @@ import {
   describeOrigins,
   helpText,
   loadConfiguration,
+  parseS3Place,
   SETTINGS,
 } from '../../../src/app/configuration/index.js';
 
@@ -183,6 +184,24 @@ describe('refusals', () => {
     expect(problemsOf({ argv: ['--kafka-sasl-mechanism', 'plain'] }).problems).toHaveLength(2);
     expect(problemsOf({ argv: ['--backend', 'kafka'] }).message).toContain('--kafka host:port');
     expect(problemsOf({ argv: ['--topics-alerts', 'payments.raw'] }).message).toContain('same topic');
+  });
+
+  it('takes a directory or a place in S3 for checkpoints, and nothing else', () => {
+    expect(load({ argv: ['--checkpoint-directory', 'here'] }).checkpoint.directory).toMatch(/^\/.*here$/);
+    expect(load({ argv: ['--checkpoint-directory', 's3://my-bucket/a/b_c'] }).checkpoint.directory).toBe(
+      's3://my-bucket/a/b_c',
+    );
+    for (const place of ['s3://', 's3://My_Bucket', 's3://bucket/../up', 'gs://bucket/x', 'https://bucket']) {
+      expect(problemsOf({ argv: ['--checkpoint-directory', place] }).message).toContain('s3://bucket/prefix');
+    }
+    expect(parseS3Place('s3://my-bucket/a/b_c/')).toEqual({ bucket: 'my-bucket', prefix: 'a/b_c' });
+    expect(parseS3Place('s3://my-bucket')).toEqual({ bucket: 'my-bucket', prefix: '' });
+    expect(parseS3Place('/var/s3')).toBeNull();
+  });
+
+  it('wants both halves of an S3 key', () => {
+    expect(problemsOf({ argv: ['--s3-access-key-id', 'a'] }).message).toContain('Needs s3.secretAccessKey as well');
+    expect(problemsOf({ argv: ['--s3-secret-access-key', 'b'] }).message).toContain('Needs s3.accessKeyId as well');
   });
 
   it('says which flag lacks its value, also when another flag follows', () => {

@@ -50,8 +50,11 @@ function feedOf(tasks: () => readonly TaskStatus[]): StatusFeed {
     version: '1',
     backend: 'embedded',
     startedAt: 1_000_000,
+    generation: 1,
+    seededFrom: null,
     sourcePartitions: 1,
     tasks: tasks(),
+    standbys: [],
     workers: [],
   });
   return { status, recentAlerts: () => [], projector: () => null };

@@ -1,7 +1,8 @@
 /**
  * Owns this process's membership in a group (classic protocol: its session time-out is the member's to choose). The group
- * only says who runs which partition; offsets live in the state logs (I1).
- * Neighbours: `balance.ts` decides as leader, `wire/group.ts` is the request, `backend.ts` lends the identity to progress.
+ * only says who runs which unit and who keeps a standby of it; offsets live in the state logs (I1).
+ * Neighbours: `claims.ts` decides as leader, `sources.ts` finds the units, `wire/group.ts` are the requests, `backend.ts`
+ * lends the identity to progress.
  *
  *   outside ──join──► joining ──sync──► member ──heartbeat says so, or partitions given up──► joining
  *      ▲                 │                 │
@@ -13,23 +14,38 @@
  * G3 A process that keeps a name over restarts takes its dead predecessor's place at once. Two that live under one name
  *    would throw each other out for ever: the one that is thrown out gives up for good.
  * G4 `onAssigned` runs one at a time; `onLost` does not wait for it.
+ * G5 Nothing is handed over under another claim than our own. The leader refuses who differs; an assignment that is older
+ *    than our claim (a process that is back under its name gets what the dead one had) makes us join once more.
  */
 import { API, API_ERROR } from 'kafka-ts';
-import type { Assignment } from '../../../stream/ports.js';
+import type { Assigned, Assignment, AssignmentOptions, SourcePartition } from '../../../stream/ports.js';
+import { compareUnits, unitName } from '../../../stream/source-partition.js';
 import type { GroupIdentity } from '../admin.js';
 import { Coordinator } from '../coordinator.js';
-import { brokerCodeOf, brokerErrorName, COORDINATOR_MOVED, isConnectionLoss, KafkaError, told } from '../errors.js';
+import {
+  brokerCodeOf,
+  brokerErrorName,
+  COORDINATOR_MOVED,
+  isConnectionLoss,
+  KafkaError,
+  refused,
+  told,
+} from '../errors.js';
 import { BrokerLinks } from '../links.js';
 import type { KafkaSettings } from '../options.js';
 import { Topics } from '../topics.js';
 import { Backoff, Deadline, monotonicMs, pause } from '../waiting.js';
-import { decodeSubscription, JOIN_GROUP, type JoinAnswer, PROTOCOL_NAME, PROTOCOL_TYPE } from '../wire/group.js';
-import { balance } from './balance.js';
+import { decodeSubscription, type GivenToMember, JOIN_GROUP, type JoinAnswer, SYNC_GROUP } from '../wire/group.js';
+import { shareOut } from './claims.js';
+import { Sources } from './sources.js';
 
 type Handlers = Parameters<Assignment['join']>[0];
 
 const OUTSIDE = { memberId: '', generation: -1 };
+const NOTHING: Assigned = { active: [], standby: [] };
 const DISCOVERY_MS = 30_000;
+/** A heartbeat at least this often, however long the session: by one, a survivor learns that another member is gone. */
+const LONGEST_BEAT_MS = 500;
 const WATCH_MS = 100;
 const LEAVE_DEADLINE_MS = 2_000;
 /** Codes that say: the group does not know this member in this generation any more. */
@@ -37,17 +53,16 @@ const EXPELLED: ReadonlySet<number> = new Set([API_ERROR.UNKNOWN_MEMBER_ID, API_
 
 export class GroupMembership implements Assignment {
   private readonly group: string;
-  private readonly topic: string;
+  private readonly claim: string;
   /** Joining waits for other members; heartbeats must not wait behind it, nor for long. */
   private readonly joinLinks: BrokerLinks;
   private readonly beatLinks: BrokerLinks;
   private readonly joinCoordinator: Coordinator;
   private readonly beatCoordinator: Coordinator;
-  private readonly topics: Topics;
+  private readonly sources: Sources;
   private member = OUTSIDE;
-  private owned: readonly number[] = [];
+  private held: Assigned = NOTHING;
   private isLeader = false;
-  private partitionsSeen = 0;
   private handlers: Handlers | null = null;
   private running: Promise<void> | null = null;
   private handing: Promise<void> = Promise.resolve();
@@ -59,18 +74,18 @@ export class GroupMembership implements Assignment {
 
   constructor(
     private readonly settings: KafkaSettings,
-    options: { readonly group: string; readonly topic: string },
+    private readonly options: AssignmentOptions,
     private readonly onTrouble: (message: string) => void,
   ) {
     this.group = options.group;
-    this.topic = options.topic;
+    this.claim = options.claim ?? '';
     const { sessionTimeoutMs, rebalanceTimeoutMs } = settings;
     this.silenceAllowedMs = sessionTimeoutMs;
     this.joinLinks = new BrokerLinks(settings, rebalanceTimeoutMs + settings.requestTimeoutMs);
     this.beatLinks = new BrokerLinks(settings, Math.ceil(sessionTimeoutMs / 3));
     this.joinCoordinator = new Coordinator(this.joinLinks, 'group', this.group);
     this.beatCoordinator = new Coordinator(this.beatLinks, 'group', this.group);
-    this.topics = new Topics(this.beatLinks, settings.deadlineMs);
+    this.sources = new Sources(new Topics(this.beatLinks, settings.deadlineMs), options.source);
   }
 
   /** This process's place in the group, or null while it has none. */
@@ -139,13 +154,15 @@ export class GroupMembership implements Assignment {
     if (this.leaving.signal.aborted) return;
     this.silenceAllowedMs = this.settings.sessionTimeoutMs + this.settings.rebalanceTimeoutMs;
     const joined = await this.sendJoin();
-    const assigned = await this.sendSync(joined);
+    const given = await this.sendSync(joined);
     this.silenceAllowedMs = this.settings.sessionTimeoutMs;
-    const given = assigned.filter((partition) => partition >= 0).sort((a, b) => a - b);
-    const givesUp = this.owned.some((partition) => !given.includes(partition));
-    if (signal.aborted) return;
+    if (given.refused) throw nameTaken(this.group, this.claim, given.claim);
+    if (signal.aborted || !this.agreesWith(given)) return; // G5
+    const assigned = { active: given.active.filter(({ partition }) => partition >= 0), standby: given.standby };
+    const stays = new Set(assigned.active.map(unitName));
+    const givesUp = this.held.active.some((unit) => !stays.has(unitName(unit)));
     const { stay } = this;
-    const handing = this.handOver(given).then(
+    const handing = this.handOver(assigned).then(
       () => {
         onFirst();
         if (givesUp) stay.abort(); // G1
@@ -162,12 +179,16 @@ export class GroupMembership implements Assignment {
     await handing;
   }
 
+  private agreesWith({ claim }: GivenToMember): boolean {
+    return this.claim === '' || claim === null || claim === this.claim;
+  }
+
   /** Until the handler is done, what it held before counts as held as well. */
-  private async handOver(given: readonly number[]): Promise<void> {
+  private async handOver(given: Assigned): Promise<void> {
     const { member } = this;
-    this.owned = [...new Set([...this.owned, ...given])];
-    await this.handlers?.onAssigned(given);
-    if (this.member === member) this.owned = given;
+    this.held = { active: union(this.held.active, given.active), standby: given.standby };
+    await this.handlers?.onAssigned({ active: [...given.active].sort(compareUnits), standby: given.standby });
+    if (this.member === member) this.held = given;
   }
 
   private async sendJoin(): Promise<JoinAnswer> {
@@ -179,7 +200,13 @@ export class GroupMembership implements Assignment {
       instanceId: this.settings.groupInstanceId,
       sessionTimeoutMs: this.settings.sessionTimeoutMs,
       rebalanceTimeoutMs: this.settings.rebalanceTimeoutMs,
-      subscription: { topic: this.topic, owned: this.owned, generation },
+      subscription: {
+        topics: this.sources.topics,
+        claim: this.claim === '' ? null : this.claim,
+        owned: this.held.active,
+        standby: this.held.standby,
+        generation,
+      },
       reason: generation < 0 ? 'started' : 'the group or what it holds changed',
     };
     try {
@@ -192,46 +219,35 @@ export class GroupMembership implements Assignment {
     }
   }
 
-  private async sendSync(joined: JoinAnswer): Promise<readonly number[]> {
-    const { memberId, generationId } = joined;
+  private async sendSync(joined: JoinAnswer): Promise<GivenToMember> {
+    const { memberId, generationId: generation } = joined;
     this.isLeader = joined.leader === memberId;
-    const answer = await this.joinCoordinator.ask(
-      API.SYNC_GROUP,
-      {
-        groupId: this.group,
-        groupInstanceId: this.settings.groupInstanceId,
-        memberId,
-        generationId,
-        protocolType: PROTOCOL_TYPE,
-        protocolName: PROTOCOL_NAME,
-        assignments: await this.assignments(joined),
-      },
-      new Deadline(this.settings.deadlineMs),
-    );
-    this.member = { memberId, generation: generationId };
-    return this.heard(answer).assignment[this.topic] ?? [];
-  }
-
-  private async assignments(joined: JoinAnswer) {
-    if (!this.isLeader) return [];
-    const { partitions } = await this.topics.refresh(this.topic);
-    this.partitionsSeen = partitions;
-    // A leader that is back under its name finds everything assigned as it was (KIP-814).
-    return joined.skipAssignment ? [] : this.decide(joined, partitions);
-  }
-
-  private decide(joined: JoinAnswer, partitions: number) {
-    const claims = joined.members.map(({ memberId, metadata }) => ({
+    const request = {
+      group: this.group,
       memberId,
-      ...decodeSubscription(metadata, this.topic),
-    }));
-    const given = balance(claims, partitions);
-    return [...given].map(([memberId, assigned]) => ({ memberId, assignment: { [this.topic]: assigned } }));
+      instanceId: this.settings.groupInstanceId,
+      generation,
+      given: await this.decide(joined),
+    };
+    const answer = await this.joinCoordinator.ask(SYNC_GROUP, request, new Deadline(this.settings.deadlineMs));
+    this.member = { memberId, generation };
+    return this.heard(answer).given;
+  }
+
+  private async decide(joined: JoinAnswer): Promise<ReadonlyMap<string, GivenToMember>> {
+    if (!this.isLeader) return new Map();
+    const units = await this.sources.find();
+    // A leader that is back under its name finds everything assigned as it was (KIP-814).
+    if (joined.skipAssignment) return new Map();
+    const members = joined.members.map(({ memberId, metadata }) => ({ memberId, said: decodeSubscription(metadata) }));
+    return shareOut(members, units, this.options.standbys ?? 0);
   }
 
   private async heartbeat(signal: AbortSignal): Promise<void> {
-    const everyMs = this.settings.sessionTimeoutMs / 3;
-    let nextDiscovery = new Deadline(DISCOVERY_MS);
+    const { sessionTimeoutMs } = this.settings;
+    const everyMs = Math.min(sessionTimeoutMs / 3, LONGEST_BEAT_MS);
+    const discoveryMs = this.options.discoveryMs ?? DISCOVERY_MS;
+    let nextDiscovery = new Deadline(discoveryMs);
     for (;;) {
       await pause(everyMs, signal);
       if (signal.aborted) return;
@@ -239,7 +255,7 @@ export class GroupMembership implements Assignment {
         const { memberId, generation: generationId } = this.member;
         const { groupInstanceId } = this.settings;
         const request = { groupId: this.group, groupInstanceId, memberId, generationId };
-        this.heard(await this.beatCoordinator.ask(API.HEARTBEAT, request, new Deadline(everyMs)));
+        this.heard(await this.beatCoordinator.ask(API.HEARTBEAT, request, new Deadline(sessionTimeoutMs / 3)));
       } catch (error) {
         const code = brokerCodeOf(error);
         if (signal.aborted || code === API_ERROR.REBALANCE_IN_PROGRESS) return;
@@ -249,16 +265,15 @@ export class GroupMembership implements Assignment {
         this.trouble(error);
       }
       if (this.isLeader && nextDiscovery.passed) {
-        if (await this.partitionsChanged()) return;
-        nextDiscovery = new Deadline(DISCOVERY_MS);
+        if (await this.unitsChanged()) return;
+        nextDiscovery = new Deadline(discoveryMs);
       }
     }
   }
 
-  private async partitionsChanged(): Promise<boolean> {
+  private async unitsChanged(): Promise<boolean> {
     try {
-      const view = await this.topics.askOnce(this.topic);
-      return view !== null && view.partitions !== this.partitionsSeen;
+      return await this.sources.changed();
     } catch (error) {
       this.trouble(error);
       return false;
@@ -280,16 +295,22 @@ export class GroupMembership implements Assignment {
       await this.lose(`the group answered ${brokerErrorName(code)}`);
       return;
     }
-    const reason =
-      code === API_ERROR.FENCED_INSTANCE_ID
-        ? instanceTaken(this.group, this.settings.groupInstanceId)
-        : told(error, 'JoinGroup', `group ${this.group}`);
+    if (error instanceof KafkaError && error.code === 'pipeline-name-taken') await this.sendLeave(this.member.memberId);
+    const reason = this.refusal(error, code);
     await this.lose(reason.message);
     throw reason;
   }
 
+  /** Why this membership cannot be had, in words that say what to do. */
+  private refusal(error: unknown, code: number | null): Error {
+    const { groupInstanceId, sessionTimeoutMs } = this.settings;
+    if (code === API_ERROR.FENCED_INSTANCE_ID) return instanceTaken(this.group, groupInstanceId);
+    if (code === API_ERROR.INVALID_SESSION_TIMEOUT) return sessionRefused(this.group, sessionTimeoutMs);
+    return told(error, 'JoinGroup', `group ${this.group}`);
+  }
+
   private watchSilence(): void {
-    if (this.owned.length === 0 || monotonicMs() - this.lastAnswerMs <= this.silenceAllowedMs) return;
+    if (isEmpty(this.held) || monotonicMs() - this.lastAnswerMs <= this.silenceAllowedMs) return;
     // A failing handler is the supervisor's to see; it must not take the timer down with it.
     this.lose(`the group did not answer for ${this.silenceAllowedMs} ms`).catch((error: unknown) =>
       this.trouble(error),
@@ -298,9 +319,9 @@ export class GroupMembership implements Assignment {
 
   /** Membership ended: forgets what it owned before anything else, then tells (G2, G4). */
   private async lose(reason: string): Promise<void> {
-    const held = this.owned.length > 0 || this.member.generation >= 0;
+    const held = !isEmpty(this.held) || this.member.generation >= 0;
     this.member = OUTSIDE;
-    this.owned = [];
+    this.held = NOTHING;
     this.stay.abort();
     if (held) await this.handlers?.onLost(reason);
   }
@@ -325,7 +346,7 @@ export class GroupMembership implements Assignment {
   }
 
   private trouble(error: unknown): void {
-    this.onTrouble(`Group ${this.group}: ${told(error, 'membership', this.topic).message}`);
+    this.onTrouble(`Group ${this.group}: ${told(error, 'membership', this.sources.told).message}`);
   }
 }
 
@@ -335,4 +356,26 @@ function instanceTaken(group: string, instanceId: string | null): KafkaError {
     `Another process joined group ${group} as '${instanceId}', which this one was: two processes must not share a name. ` +
       'Give each its own data directory, or its own --kafka-group-instance-id',
   );
+}
+
+function sessionRefused(group: string, sessionTimeoutMs: number): KafkaError {
+  return refused(API_ERROR.INVALID_SESSION_TIMEOUT, 'JoinGroup', `group ${group}`, {
+    message:
+      `the brokers do not allow kafka.sessionTimeoutMs ${sessionTimeoutMs.toLocaleString('en')}: keep it within their group.min.session.timeout.ms ` +
+      '(6,000 unless set otherwise) and group.max.session.timeout.ms, or have those changed',
+  });
+}
+
+function nameTaken(group: string, ours: string, theirs: string | null): KafkaError {
+  return new KafkaError(
+    'pipeline-name-taken',
+    `Group ${group} is held by another pipeline of this name. It runs: ${theirs ?? 'something else'}. This process would run: ${ours}. ` +
+      'They would throw each other out of the same Kafka transactions. Give this one another --pipeline-name, or stop the other',
+  );
+}
+
+const isEmpty = ({ active, standby }: Assigned) => active.length === 0 && standby.length === 0;
+
+function union(a: readonly SourcePartition[], b: readonly SourcePartition[]): SourcePartition[] {
+  return [...new Map([...a, ...b].map((unit) => [unitName(unit), unit])).values()];
 }

@@ -83,7 +83,7 @@ export class Journal {
     const bodies = wholeRecords(stateLog);
     const deltas = bodies.filter(({ kind }) => kind === 1);
     if (deltas.length !== 1) throw new Violation('I2', `${taskId} commits ${deltas.length} deltas in one epoch`);
-    const head = readHead(deltas[0], outputs);
+    const head = readHead(taskId, deltas[0], outputs);
     const partition = Number(taskId.slice(taskId.lastIndexOf('-') + 1));
     this.check(taskId, head, this.epochs[partition].at(-1));
     this.epochs[partition].push(head);
@@ -150,7 +150,8 @@ function wholeRecords(records: readonly MemoryRecord[]): Whole[] {
   for (const { value, offset } of records) {
     const bytes = value ?? Buffer.alloc(0);
     const body = bytes.subarray(HEAD_BYTES);
-    if (crc32(body) !== bytes.readUInt32LE(12)) throw new Violation('delta', `the checksum at ${offset} is wrong`);
+    const checksum = crc32(bytes.subarray(16), crc32(bytes.subarray(0, 12)));
+    if (checksum !== bytes.readUInt32LE(12)) throw new Violation('delta', `the checksum at ${offset} is wrong`);
     if (bytes.readUInt16LE(6) !== parts.length) throw new Violation('delta', `a chunk is out of order at ${offset}`);
     parts.push(body);
     if (parts.length < bytes.readUInt16LE(8)) continue;
@@ -161,7 +162,11 @@ function wholeRecords(records: readonly MemoryRecord[]): Whole[] {
   return whole;
 }
 
-function readHead({ epoch, body }: Whole, outputs: readonly MemoryRecord[]): JournalledEpoch {
+function readHead(taskId: string, { epoch, body: whole }: Whole, outputs: readonly MemoryRecord[]): JournalledEpoch {
+  const idLength = whole.readUInt16LE(0);
+  const id = whole.toString('utf8', 2, 2 + idLength);
+  if (id !== taskId) throw new Violation('delta', `${taskId} commits a delta of ${id}`);
+  const body = whole.subarray(2 + idLength);
   const maxEventTimeMs = body.readDoubleLE(16);
   let table = 0;
   let at = 30;

@@ -32,6 +32,8 @@ export interface SchedulePlan {
   /** Time with mishaps after the last record. */
   readonly aftermathMs: number;
   readonly options: Omit<TaskOptions, 'stateDirectory'>;
+  /** Machines keep standbys of what they do not own, with so many keys in memory; 0: they keep none. */
+  readonly standbyHotKeys: number;
 }
 
 /** Longer than any pause, outage and retry of a schedule: only a source that has ended is idle for so long. */
@@ -83,5 +85,6 @@ export function drawPlan(random: SeededRandom): SchedulePlan {
       idleTimeoutMs: idles ? IDLE_TIMEOUT_MS : 0,
       stateLogTopic: TOPICS.stateLog,
     },
+    standbyHotKeys: random.pick([0, 0, 6, 40]),
   };
 }

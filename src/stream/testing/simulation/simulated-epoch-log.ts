@@ -15,11 +15,18 @@ const COMMIT_DEADLINE_MS = 900;
 /** Long enough for every simulated trouble to pass: giving up before would only start the task anew. */
 const PATIENCE_MS = 120_000;
 const RETRY_AFTER_MS = 7;
-/** The state log's records of a checkpoint's pointer carry this in their fifth byte after the magic. */
-const POINTER_KIND = 2;
+/** The sixth byte of a state-log record says what it is: 2 a checkpoint's pointer, 3 a seed, 4 a seal. */
+const STEP_OF_KIND: readonly (RemoteStep | undefined)[] = [
+  undefined,
+  undefined,
+  'end-epoch-with-pointer',
+  'end-epoch-with-seed',
+  'end-epoch-with-seal',
+];
 
 export interface EpochLogPlace {
   readonly taskId: string;
+  readonly ownerId: string;
   readonly stateLog: SimulatedPartition;
   readonly maxRecordBytes: number;
   /** Entries that one fetch of the state log looks at. */
@@ -41,7 +48,7 @@ export class SimulatedEpochLog implements EpochLog {
 
   async fence(): Promise<void> {
     this.producerEpoch = null;
-    this.producerEpoch = await this.persist('fence', () => this.log.fence(this.place.taskId));
+    this.producerEpoch = await this.persist('fence', () => this.log.fence(this.place.ownerId));
   }
 
   async commit(writes: EpochWrites): Promise<CommitReceipt> {
@@ -63,7 +70,10 @@ export class SimulatedEpochLog implements EpochLog {
 
   async stateLogRange(): Promise<{ start: number; end: number }> {
     const { stateLog } = this.place;
-    return this.persist('log-range', () => ({ start: stateLog.start, end: stateLog.stableEnd }));
+    return this.persist('log-range', () => {
+      stateLog.expectThere();
+      return { start: stateLog.start, end: stateLog.stableEnd };
+    });
   }
 
   async readStateLog(
@@ -105,20 +115,20 @@ export class SimulatedEpochLog implements EpochLog {
   }
 
   private async transact(producerEpoch: number, writes: EpochWrites): Promise<CommitReceipt> {
-    const { taskId, stateLog } = this.place;
+    const { ownerId, stateLog } = this.place;
     const placed = this.placeAll(writes);
     const deadline = this.process.clock.monotonic() + COMMIT_DEADLINE_MS;
     let first = stateLog.end;
     await Promise.all(
       [...placed].map(async ([partition, records]) => {
         const offset = await this.resolved('produce', deadline, () =>
-          this.log.produce(taskId, producerEpoch, partition, records),
+          this.log.produce(ownerId, producerEpoch, partition, records),
         );
         if (partition === stateLog) first = offset;
       }),
     );
-    const step = writes.stateLog.some((value) => value[5] === POINTER_KIND) ? 'end-epoch-with-pointer' : 'end-epoch';
-    const next = await this.resolved(step, deadline, () => this.log.commit(taskId, producerEpoch));
+    const [step = 'end-epoch'] = writes.stateLog.flatMap((value) => STEP_OF_KIND[value[5]] ?? []);
+    const next = await this.resolved(step, deadline, () => this.log.commit(ownerId, producerEpoch));
     if (this.producerEpoch === producerEpoch) this.producerEpoch = next;
     // Behind our records lies the marker, which has no other owner.
     return { firstStateLogOffset: first, nextStateLogOffset: first + writes.stateLog.length + 1 };

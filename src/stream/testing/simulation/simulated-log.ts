@@ -16,7 +16,7 @@ import type { Trace } from './trace.js';
 /** Told when something becomes true of the log, at once; throws what must not be. */
 export interface LogWatcher {
   /** The commit of an epoch is decided: from now on nothing takes it back. */
-  onCommit(taskId: string, transaction: LogTransaction): void;
+  onCommit(transaction: LogTransaction): void;
   onTruncate(partition: SimulatedPartition, offset: number): void;
 }
 
@@ -45,7 +45,9 @@ export interface LogTimes {
 
 export class SimulatedLog {
   private readonly topics = new Map<string, SimulatedPartition[]>();
+  /** By the name under which ownership is taken. */
   private readonly tasks = new Map<string, Coordinated>();
+  private topicsMade = 0;
   private readonly unsettled = new Set<LogTransaction>();
   /** Times that some task was taken over: each is the beginning of a recovery. */
   fences = 0;
@@ -58,11 +60,29 @@ export class SimulatedLog {
     private readonly times: LogTimes,
   ) {}
 
+  /** Makes a topic where there is none of that name. Never twice the same one: each has an identity of its own. */
   makeTopic(name: string, partitions: number): void {
-    this.topics.set(
-      name,
-      Array.from({ length: partitions }, (_, partition) => new SimulatedPartition(name, partition)),
-    );
+    if (this.topics.has(name)) return;
+    this.topicsMade += 1;
+    this.topics.set(name, []);
+    this.addPartitions(name, partitions, `${name}#${this.topicsMade}`);
+  }
+
+  /** Adds partitions until the topic has as many. */
+  growTopic(name: string, partitions: number): void {
+    this.addPartitions(name, partitions, this.partition(name, 0).identity);
+  }
+
+  deleteTopic(name: string): void {
+    for (const partition of this.partitions(name)) partition.isGone = true;
+    this.topics.delete(name);
+    this.trace.note(`log: ${name} deleted`);
+  }
+
+  private addPartitions(name: string, partitions: number, identity: string): void {
+    const present = this.topics.get(name) ?? [];
+    while (present.length < partitions) present.push(new SimulatedPartition(name, present.length, identity));
+    this.trace.note(`log: ${name} has ${present.length} partitions`);
   }
 
   partition(topic: string, partition: number): SimulatedPartition {
@@ -85,8 +105,8 @@ export class SimulatedLog {
   }
 
   /** Takes over a task: returns the producer epoch of its owner from now on. Errors: busy, while one is being ended. */
-  fence(taskId: string): number {
-    const task = this.task(taskId);
+  fence(ownerId: string): number {
+    const task = this.task(ownerId);
     const { transaction } = task;
     if (transaction?.state === 'open') {
       // Whoever wrote it is fenced at once; it is gone once its markers are written.
@@ -98,20 +118,21 @@ export class SimulatedLog {
     if (task.transaction !== null) throw new RefusedError('busy');
     task.producerEpoch += 1;
     this.fences += 1;
-    this.trace.note(`log: ${taskId} is owned by producer epoch ${task.producerEpoch}`);
+    this.trace.note(`log: ${ownerId} is owned by producer epoch ${task.producerEpoch}`);
     return task.producerEpoch;
   }
 
   /** Takes records into the task's open transaction; returns the offset of the first. */
   produce(
-    taskId: string,
+    ownerId: string,
     producerEpoch: number,
     partition: SimulatedPartition,
     records: readonly OutputRecord[],
   ): number {
-    const task = this.owned(taskId, producerEpoch);
+    const task = this.owned(ownerId, producerEpoch);
+    partition.expectThere();
     if (task.transaction !== null && task.transaction.state !== 'open') throw new RefusedError('busy');
-    task.transaction ??= this.begin(task, taskId);
+    task.transaction ??= this.begin(task, ownerId);
     const place = `${partition.topic}/${partition.partition}`;
     const before = task.transaction.received.get(place);
     if (before !== undefined) return before;
@@ -122,15 +143,15 @@ export class SimulatedLog {
   }
 
   /** Decides the task's transaction; returns the producer epoch of its next one. */
-  commit(taskId: string, producerEpoch: number): number {
-    const task = this.task(taskId);
+  commit(ownerId: string, producerEpoch: number): number {
+    const task = this.task(ownerId);
     const isRepeated = task.endedProducerEpoch === producerEpoch && task.producerEpoch === producerEpoch + 1;
     if (isRepeated) return task.producerEpoch;
-    const { transaction } = this.owned(taskId, producerEpoch);
+    const { transaction } = this.owned(ownerId, producerEpoch);
     if (transaction?.state !== 'open') throw new RefusedError('fenced');
     task.endedProducerEpoch = producerEpoch;
     task.producerEpoch += 1;
-    this.watcher.onCommit(taskId, transaction);
+    this.watcher.onCommit(transaction);
     this.end(transaction, 'committed', () => {
       task.transaction = null;
     });
@@ -154,28 +175,28 @@ export class SimulatedLog {
     this.end(transaction, outcome, () => {});
   }
 
-  private task(taskId: string): Coordinated {
-    let task = this.tasks.get(taskId);
+  private task(ownerId: string): Coordinated {
+    let task = this.tasks.get(ownerId);
     if (task === undefined) {
       task = { producerEpoch: 0, transaction: null, endedProducerEpoch: -1, timedOutProducerEpoch: -1 };
-      this.tasks.set(taskId, task);
+      this.tasks.set(ownerId, task);
     }
     return task;
   }
 
-  private owned(taskId: string, producerEpoch: number): Coordinated {
-    const task = this.task(taskId);
+  private owned(ownerId: string, producerEpoch: number): Coordinated {
+    const task = this.task(ownerId);
     if (task.producerEpoch === producerEpoch) return task;
     const wasGivenUp = task.timedOutProducerEpoch === producerEpoch && task.producerEpoch === producerEpoch + 1;
     throw new RefusedError(wasGivenUp ? 'timed-out' : 'fenced');
   }
 
-  private begin(task: Coordinated, taskId: string): LogTransaction {
-    const transaction = new LogTransaction(taskId);
+  private begin(task: Coordinated, ownerId: string): LogTransaction {
+    const transaction = new LogTransaction(ownerId);
     this.unsettled.add(transaction);
     this.time.schedule(this.times.transactionMs, () => {
       if (transaction.state !== 'open') return;
-      this.trace.note(`log: a transaction of ${taskId} took too long`);
+      this.trace.note(`log: a transaction of ${ownerId} took too long`);
       task.timedOutProducerEpoch = task.producerEpoch;
       task.producerEpoch += 1;
       this.end(transaction, 'aborted', () => {

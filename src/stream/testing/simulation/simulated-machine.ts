@@ -3,8 +3,10 @@
  * Neighbours: `cluster.ts` says which partitions it is told to own, and what befalls it.
  */
 
+import { OffsetOutOfRangeError } from '../../errors.js';
 import { taskIdOf } from '../../pipeline/pipeline.js';
 import type { LogBackend } from '../../ports.js';
+import { StandbyTask } from '../../runtime/standby-task.js';
 import type { TaskStatus } from '../../runtime/status.js';
 import { Task, type TaskEnd } from '../../runtime/task.js';
 import { type FatalTask, TaskHost } from '../../runtime/task-host.js';
@@ -67,12 +69,13 @@ export class SimulatedMachine {
     this.process = this.newProcess();
     this.world.trace.note(`${this.process.name} starts`);
     const { process, world } = this;
-    this.host = new TaskHost(
-      (partition, trustsStore) => this.makeTask(process, partition, trustsStore),
-      process.clock,
-      (fatal) => this.events.onFatal(this, fatal),
-      (_level, message) => world.trace.note(`${process.name} says: ${message}`),
-    );
+    this.host = new TaskHost({
+      makeTask: ({ partition }, trustsStore) => this.makeTask(process, partition, trustsStore),
+      makeStandby: ({ partition }, trustsStore) => this.makeStandby(process, partition, trustsStore),
+      clock: process.clock,
+      onFatal: (fatal) => this.events.onFatal(this, fatal),
+      say: (_level, message) => world.trace.note(`${process.name} says: ${message}`),
+    });
     this.tell(distrusted);
   }
 
@@ -85,7 +88,10 @@ export class SimulatedMachine {
 
   /** Tells the host what it owns now; resolves when it has let go of the rest. */
   async tell(distrusted: readonly number[] = []): Promise<void> {
-    await this.host?.own([...this.told], distrusted);
+    const { partitions, standbyHotKeys } = this.world.plan;
+    const units = (numbers: Iterable<number>) => [...numbers].map(unit);
+    const others = standbyHotKeys === 0 ? [] : [...Array(partitions).keys()].filter((one) => !this.told.has(one));
+    await this.host?.own({ active: units(this.told), standby: units(others) }, units(distrusted));
   }
 
   async stop(): Promise<void> {
@@ -155,6 +161,35 @@ export class SimulatedMachine {
     return { taskId: task.taskId, run, stop: () => task.stop(), status: () => task.status() };
   }
 
+  private makeStandby(process: SimulatedProcess, partition: number, trustsStore: boolean) {
+    const { world } = this;
+    const { options, standbyHotKeys } = world.plan;
+    const standby = new StandbyTask({
+      partition,
+      worker: 0,
+      pipelineName: NAME,
+      layout: simulatedPipeline(world.plan.outOfOrdernessMs, this.outside(process)).layout,
+      backend: this.backend(process),
+      openStore: world.disks.openStore(process, this.root),
+      snapshots: world.snapshots.over(process),
+      disk: world.disks.local(process),
+      clock: process.clock,
+      options: { ...options, stateDirectory: this.root, hotKeys: standbyHotKeys, pollMs: STANDBY_POLL_MS },
+      trustsStore,
+      say: (_level, message) => world.trace.note(`${process.name} says: ${message}`),
+    });
+    const run = async () => {
+      try {
+        await standby.run();
+      } catch (error) {
+        // One that was asleep for long may find the log truncated under it, and begins anew.
+        if (!(error instanceof OffsetOutOfRangeError)) this.events.onTaskError(this, error);
+        throw error;
+      }
+    };
+    return { taskId: standby.taskId, run, stop: () => standby.stop(), status: () => standby.status() };
+  }
+
   private outside(process: SimulatedProcess): Outside {
     const { random, plan, faults } = this.world;
     const passing = (longestMs: number) =>
@@ -205,3 +240,7 @@ export class SimulatedMachine {
     };
   }
 }
+
+const STANDBY_POLL_MS = 60;
+
+const unit = (partition: number) => ({ topic: TOPICS.source, partition });

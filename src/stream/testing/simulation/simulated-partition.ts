@@ -3,6 +3,7 @@
  * alike, with their markers; what of it a read-committed reader may see. Nothing is ever taken out: the oracle reads
  * what was truncated too. Neighbours: `simulated-log.ts` decides the transactions.
  */
+import { StreamError } from '../../errors.js';
 import type { OutputRecord } from '../../records.js';
 import type { MemoryRecord } from '../memory-partition.js';
 
@@ -46,6 +47,8 @@ export class NotInLogError extends Error {
 
 export class SimulatedPartition {
   start = 0;
+  /** Its topic was deleted: nobody reaches it any more, and one of the same name is another. */
+  isGone = false;
   private readonly entries: Entry[] = [];
   private readonly undecided = new Set<LogTransaction>();
   private waiting: (() => void)[] = [];
@@ -53,6 +56,8 @@ export class SimulatedPartition {
   constructor(
     readonly topic: string,
     readonly partition: number,
+    /** Of this very topic. */
+    readonly identity: string = topic,
   ) {}
 
   get end(): number {
@@ -102,6 +107,7 @@ export class SimulatedPartition {
 
   /** What a read-committed fetch gives from `from` on: at most `limit` entries are looked at. */
   fetch(from: number, limit: number): Fetched {
+    this.expectThere();
     if (from < this.start || from > this.end) throw new NotInLogError(from, this);
     const end = this.stableEnd;
     const next = Math.max(from, Math.min(end, from + limit));
@@ -120,6 +126,11 @@ export class SimulatedPartition {
       if (entry.record !== null && this.isCommitted(entry)) records.push(entry.record);
     }
     return records;
+  }
+
+  /** Errors: topic-deleted. */
+  expectThere(): void {
+    if (this.isGone) throw new StreamError('topic-deleted', `${this.identity} was deleted`);
   }
 
   belongsTo(offset: number, transaction: LogTransaction): boolean {

@@ -1,0 +1,109 @@
+/** Names of generations, what a start makes of topics that do not fit, and the time that a part has to stop. */
+import { describe, expect, it } from 'vitest';
+import { Closers } from '../../src/app/closers.js';
+import { loadConfiguration } from '../../src/app/configuration/index.js';
+import { currentGeneration, findGeneration, isStateLogOf, stateLogOf } from '../../src/app/generation.js';
+import { savepointName } from '../../src/app/savepoints.js';
+import { prepareTopics } from '../../src/app/topics.js';
+import { sealTask } from '../../src/stream/checkpoint/seal.js';
+import { ownerIdOf } from '../../src/stream/pipeline/pipeline.js';
+import { systemClock } from '../../src/stream/runtime/system-clock.js';
+import { makeMemoryLog } from '../../src/stream/testing/memory-log.js';
+
+const configuration = loadConfiguration({ argv: ['--partitions=2'], env: {}, cwd: '/', readFile: () => undefined });
+const SEAL = { generation: 2, stateLog: 'fraud.state-g2', source: 'payments.raw', partitions: 3, savepoint: 's1' };
+
+async function log() {
+  const backend = makeMemoryLog().open();
+  const admin = await backend.openAdmin();
+  const parts = { configuration, backend, admin };
+  await prepareTopics(admin, configuration, await currentGeneration(parts), () => {});
+  const seal = async (stateLog: string, partition: number, value: typeof SEAL | null) => {
+    const epochLog = await backend.openEpochLog({ taskId: `t-${partition}`, stateLog: { topic: stateLog, partition } });
+    await sealTask(epochLog, value);
+    await epochLog.close();
+  };
+  const seed = async (partition: number) => {
+    const epochLog = await backend.openEpochLog({
+      taskId: `s-${partition}`,
+      stateLog: { topic: SEAL.stateLog, partition },
+    });
+    await sealTask(epochLog, { ...SEAL, generation: 9 }); // any record will do
+    await sealTask(epochLog, null);
+    await epochLog.close();
+  };
+  return { ...parts, seal, seed };
+}
+
+describe('generations', () => {
+  it('have names that no other pipeline and no other generation has', () => {
+    expect([1, 2, 13].map((number) => stateLogOf('fraud.state', number))).toEqual([
+      'fraud.state',
+      'fraud.state-g2',
+      'fraud.state-g13',
+    ]);
+    expect(() => stateLogOf('x'.repeat(248), 2)).toThrow('over 249 characters');
+    expect(isStateLogOf('fraud.state', 'fraud.state-g2')).toBe(true);
+    expect(isStateLogOf('fraud.state', 'fraud.state-g2x')).toBe(false);
+    expect(ownerIdOf('fraud-g2', 1, 0)).not.toBe(ownerIdOf('fraud', 2, 0));
+    expect(savepointName('fraud', 3, Date.UTC(2026, 0, 2, 3, 4, 5, 6), 'stop')).toBe('fraud-g3-stop-20260102T030405Z');
+  });
+
+  it('follow one another over the seals, and only once all tasks are sealed and all of the next are seeded', async () => {
+    const { seal, seed, admin, ...parts } = await log();
+    const find = () => findGeneration({ ...parts, admin });
+    expect(await find()).toMatchObject({ current: { number: 1, partitions: 2 }, pending: null });
+    await seal('fraud.state', 0, SEAL);
+    expect(await find()).toMatchObject({ current: { number: 1 }, pending: { sealed: [0], seeded: [] } });
+    await expect(currentGeneration({ ...parts, admin })).rejects.toMatchObject({ code: 'generation-unready' });
+    await seal('fraud.state', 1, SEAL);
+    await admin.ensure([{ name: SEAL.stateLog, partitions: 3, cleanup: 'delete' }]);
+    await seed(0);
+    await seed(2);
+    expect(await find()).toMatchObject({ pending: { sealed: [0, 1], seeded: [0, 2] } });
+    await seed(1);
+    expect(await find()).toMatchObject({
+      lineage: [{ number: 1 }, { number: 2 }],
+      current: { number: 2, stateLog: 'fraud.state-g2', partitions: 3, seededFrom: 's1' },
+      pending: null,
+    });
+  });
+
+  it('are open again when the seals were taken back', async () => {
+    const { seal, ...parts } = await log();
+    await seal('fraud.state', 0, SEAL);
+    await seal('fraud.state', 0, null);
+    expect(await findGeneration(parts)).toMatchObject({ current: { number: 1 }, pending: null });
+  });
+});
+
+describe('the topics of a start', () => {
+  it('may have grown, but not shrunk: then the error names the way', async () => {
+    const { admin, backend } = await log();
+    const generation = await currentGeneration({ configuration, backend, admin });
+    await admin.grow('payments.raw', 5);
+    expect(await prepareTopics(admin, configuration, generation, () => {})).toBe(2);
+    await admin.delete(['payments.raw']);
+    await admin.ensure([{ name: 'payments.raw', partitions: 1, cleanup: 'delete' }]);
+    await expect(prepareTopics(admin, configuration, generation, () => {})).rejects.toMatchObject({
+      code: 'topics-mismatch',
+      message: expect.stringContaining('fraud rescale --partitions'),
+    });
+  });
+});
+
+describe('a part with a time of its own to stop', () => {
+  it('takes none from the others, and is given up after it', async () => {
+    const closers = new Closers(systemClock);
+    const order: string[] = [];
+    closers.add('log', async () => void order.push('log'));
+    closers.add(
+      'savepoint',
+      () => new Promise((resolve) => systemClock.schedule(200, () => resolve(void order.push('savepoint')))),
+      2_000,
+    );
+    closers.add('endless', () => new Promise(() => {}), 50);
+    expect(await closers.closeAll()).toEqual([expect.stringMatching(/^endless did not stop within 0\.1 s$/)]);
+    expect(order).toEqual(['savepoint', 'log']);
+  });
+});
