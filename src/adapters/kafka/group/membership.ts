@@ -236,9 +236,13 @@ export class GroupMembership implements Assignment {
 
   private async decide(joined: JoinAnswer): Promise<ReadonlyMap<string, GivenToMember>> {
     if (!this.isLeader) return new Map();
+    // A leader that is back under its name finds everything assigned as it was (KIP-814). What came while it was away is
+    // in nobody's hands: it has seen no units yet, so its first look finds them changed and the group shares anew.
+    if (joined.skipAssignment) {
+      this.sources.forget();
+      return new Map();
+    }
     const units = await this.sources.find();
-    // A leader that is back under its name finds everything assigned as it was (KIP-814).
-    if (joined.skipAssignment) return new Map();
     const members = joined.members.map(({ memberId, metadata }) => ({ memberId, said: decodeSubscription(metadata) }));
     return shareOut(members, units, this.options.standbys ?? 0);
   }

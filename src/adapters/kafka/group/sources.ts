@@ -34,6 +34,11 @@ export class Sources {
     return this.seen;
   }
 
+  /** As if none had been found: the next look finds all that there are changed. */
+  forget(): void {
+    this.seen = [];
+  }
+
   /** Whether the cluster has other units than were found last. A named topic that is gone changes nothing. */
   async changed(): Promise<boolean> {
     const now =
