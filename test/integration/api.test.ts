@@ -349,6 +349,7 @@ describe('GET /metrics', () => {
       stored: value(text, 'fraud_projector_alerts_stored_total'),
       outbox: value(text, 'fraud_outbox_lag_messages'),
       waited: value(text, 'fraud_outbox_oldest_waiting_seconds'),
+      heap: value(text, 'fraud_worker_heap_bytes{worker="0",kind="total"}'),
       standbyLag: value(text, 'fraud_standby_lag_records{task="fraud-detection-2"}'),
       standbyState: value(text, 'fraud_standby_state{task="fraud-detection-2",state="following"}'),
     }).toEqual({
@@ -366,6 +367,7 @@ describe('GET /metrics', () => {
       stored: 250,
       outbox: 2,
       waited: 3,
+      heap: 2_000,
       standbyLag: 6,
       standbyState: 1,
     });

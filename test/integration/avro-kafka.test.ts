@@ -162,9 +162,11 @@ describe('payments in Avro on Kafka', () => {
         topic,
         payments.slice(4_000, 6_000).map((payment, i) => message(payment, i % 3)),
       );
-      await new Promise((resolve) => setTimeout(resolve, 3_000));
+      await expect
+        .poll(() => run.said(), { timeout: 30_000, interval: 100 })
+        .toMatch(/not known here and .*; payments are held back/);
+      await new Promise((resolve) => setTimeout(resolve, 1_000));
       expect(run.committed()).toBeLessThan(6_000);
-      expect(run.said()).toMatch(/not known here and .*; payments are held back/);
       registry.resume();
       await run.until(6_000);
     } finally {

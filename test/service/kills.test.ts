@@ -39,8 +39,9 @@ describe('the service killed with SIGKILL', () => {
       `--data-dir=${directory}`,
       '--port=0',
       `--merchant-risk-url=${risk.url}`,
-      // Timers follow the payments alone, not how fast this machine is.
+      // Timers follow the payments alone, and risks the service, not how fast this machine is.
       '--watermark-idle-timeout-ms=86400000',
+      '--merchant-risk-timeout-ms=60000',
       '--checkpoint-interval-ms=700',
       '--checkpoint-min-pause-ms=100',
     ];

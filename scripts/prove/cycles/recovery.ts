@@ -59,7 +59,7 @@ export async function proveRecovery(options: RecoveryOptions, say: Say): Promise
     proxied: false,
     instances: 0,
     // The default of the service.
-    sessionTimeoutMs: 10_000,
+    sessionTimeoutMs: 7_000,
     keep,
     projector: false,
     smallDisks: false,

@@ -2,7 +2,7 @@
  * Owns the look at nemeses one by one: payments flow, each strikes once, and what the services said meanwhile is shown,
  * so that one sees that it really struck, and how. It proves nothing: `npm run prove -- --cycles N` does.
  *
- *   node dist/scripts/prove/nemeses/try.js [--nemeses a,b] [--cluster 1|3] [--secure] [--instances K] [--seed S] [--port P]
+ *   npm run -s prove:nemeses -- [--nemeses a,b] [--cluster 1|3] [--secure] [--instances K] [--seed S] [--port P]
  */
 import { readFileSync, statSync } from 'node:fs';
 import { parseArgs } from 'node:util';
