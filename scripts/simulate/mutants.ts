@@ -218,6 +218,130 @@ export const MUTANTS: readonly Mutant[] = [
     replace:
       'const outputs = this.outputs.concat(this.parts.signal.leftOver ?? []); this.parts.signal.leftOver = outputs;\n        this.outputs = [];',
   },
+  {
+    name: 'seal-is-not-checked',
+    breaks: 'a task of a generation that is over goes on behind its seal',
+    module: 'epoch/recovery',
+    find: 'if (replay.seal !== null) throw generationOver(parts.taskId, replay.seal);',
+    replace: '',
+  },
+  {
+    name: 'seal-without-a-fence',
+    breaks: 'an epoch of the owner before comes to lie behind the seal (S1)',
+    module: 'checkpoint/seal',
+    find: 'await epochLog.fence(); // S1',
+    replace:
+      'if (epochLog.producerEpoch === null) epochLog.producerEpoch = epochLog.log.task(epochLog.place.ownerId).producerEpoch; // S1',
+  },
+  {
+    name: 'seed-leaves-a-key-out',
+    breaks: 'a key whose task changed is lost',
+    module: 'checkpoint/seed-stores',
+    find: 'if (store === undefined) return;',
+    replace: 'if (store === undefined || (to !== from && store.keys % 5 === 4)) return;',
+  },
+  {
+    name: 'seed-has-a-key-twice',
+    breaks: 'a key stays with the task that it has left',
+    module: 'checkpoint/seed-stores',
+    find: 'await store.add(key, Buffer.from(this.scratch.written()), encodePendingTimers(reader.codec, 0));',
+    replace:
+      'await store.add(key, Buffer.from(this.scratch.written()), encodePendingTimers(reader.codec, 0)); if (to !== from) await this.stores.get(from)?.add(key, Buffer.from(this.scratch.written()), null);',
+  },
+  {
+    name: 'seed-forgets-timers',
+    breaks: 'timers that are pending in a savepoint never fire (I7)',
+    module: 'checkpoint/seed-stores',
+    find: 'encodePendingTimers(reader.codec, 0));',
+    replace: 'null);',
+  },
+  {
+    name: 'seed-keeps-places',
+    breaks: 'values name offsets of a source that they have left',
+    module: 'checkpoint/seed-stores',
+    find: 'if (isElsewhere)',
+    replace: 'if (false)',
+  },
+  {
+    name: 'seed-without-its-checkpoint',
+    breaks: 'a seed is committed whose checkpoint is not there (G1)',
+    module: 'checkpoint/seed',
+    find: 'await store.putSnapshot(snapshotId, resume);',
+    replace: '',
+  },
+  {
+    name: 'savepoint-is-cut-short',
+    breaks: 'a savepoint lacks what is in the newest epoch of the state log',
+    module: 'checkpoint/task-image',
+    find: 'await replay.writeAll();',
+    replace: '',
+  },
+  {
+    name: 'savepoint-of-two-epochs',
+    breaks: 'a savepoint has values of a checkpoint that are ahead of the epochs that can be read',
+    module: 'checkpoint/task-image',
+    find: 'await readUpTo(await newestEpoch(storage.store), replay, end, parts);',
+    replace: '',
+  },
+  {
+    name: 'savepoint-reads-undecided-epochs',
+    breaks: 'a savepoint has what may never be committed (I1)',
+    module: 'testing/simulation/simulated-epoch-log',
+    find: 'this.place.stateLog.fetch(at,',
+    replace:
+      '(this.producerEpoch !== null ? this.place.stateLog : Object.create(this.place.stateLog, { isCommitted: { value: ()=>true }, stableEnd: { get() { return this.end; } } })).fetch(at,',
+  },
+  {
+    name: 'standby-claims-too-much',
+    breaks: 'a standby stores a resume point ahead of its values (I5)',
+    module: 'epoch/replay',
+    find: 'opened.writeBehind.committed(this.at, clock.monotonic());',
+    replace:
+      'opened.writeBehind.committed({ ...this.at, epoch: this.at.epoch + (opened.onTimer.length === 0 ? 1 : 0) }, clock.monotonic());',
+  },
+  {
+    name: 'standby-passes-over-epochs',
+    breaks: "a standby goes on at the log's end, whatever lies between",
+    module: 'runtime/standby-task',
+    find: 'this.reached(await replay.readOn(epochLog, this.position, ()=>this.stopRequested));',
+    replace:
+      'const { end } = await epochLog.stateLogRange(); await replay.readOn(epochLog, Math.min(end, this.position + 1), ()=>this.stopRequested); this.reached(end);',
+  },
+  {
+    name: 'truncation-with-a-checkpoint-too-few',
+    breaks: "the log forgets what a seed's checkpoint needs before there are others enough",
+    module: 'checkpoint/checkpoints',
+    find: 'if (this.kept.length < this.options.retained) return;',
+    replace: 'if (this.kept.length < this.options.retained - 1) return;',
+  },
+  {
+    name: 'opened-again-though-whole',
+    breaks: 'a generation is taken back that may run already',
+    module: 'testing/simulation/rescale-job',
+    find: 'if (await this.isWhole(next))',
+    replace: 'if (false)',
+  },
+  {
+    name: 'half-a-generation-runs',
+    breaks: 'a generation starts before all of its tasks are seeded',
+    module: 'testing/simulation/generation',
+    find: 'seeded.length === next.partitions',
+    replace: 'seeded.length > 0',
+  },
+  {
+    name: 'added-partitions-go-unnoticed',
+    breaks: 'records are processed by a task that has not their keys',
+    module: 'runtime/source-keys',
+    find: 'if (wrong > 0) return this.judge(records);',
+    replace: '',
+  },
+  {
+    name: 'ends-behind-the-first-misplaced',
+    breaks: 'a task ends one record too late where partitions were added (SK2)',
+    module: 'runtime/source-keys',
+    find: 'cut(records, added);',
+    replace: 'cut(records, Math.min(records.count - 1, added + 1));',
+  },
 ];
 
 /** The module's text with the mutant in place. Errors: names the mutant whose place is not there, or there twice. */

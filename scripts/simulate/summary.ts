@@ -12,7 +12,19 @@ export class Summary {
     this.schedules += 1;
     if (result.failure !== null) this.failed.push(result);
     const { events, simulatedMs, epochs, checkpoints, records, crashes, recoveries, fenced } = result;
-    const numbers = { events, simulatedMs, epochs, checkpoints, records, crashes, recoveries, fenced };
+    const { savepoints, rescales } = result;
+    const numbers = {
+      events,
+      simulatedMs,
+      epochs,
+      checkpoints,
+      records,
+      crashes,
+      recoveries,
+      fenced,
+      savepoints,
+      rescales,
+    };
     for (const [name, count] of Object.entries(numbers)) this.counts.set(name, (this.counts.get(name) ?? 0) + count);
     for (const [kind, count] of result.faults) this.faults.set(kind, (this.faults.get(kind) ?? 0) + count);
   }
@@ -34,6 +46,7 @@ export class Summary {
       `simulated   ${hours.toFixed(1)} h, ${count('events')} events, ${count('records')} records`,
       `committed   ${count('epochs')} epochs, ${count('checkpoints')} checkpoints`,
       `survived    ${count('crashes')} crashes, ${count('recoveries')} recoveries, ${count('fenced')} tasks fenced`,
+      `operated    ${count('savepoints')} savepoints compared, ${count('rescales')} rescales`,
       'faults',
       ...this.faultLines(),
     ];

@@ -16,13 +16,20 @@ import { cardState } from '../fraud/cards/state.js';
 import type { StoredManifest } from '../stream/checkpoint/savepoint-manifest.js';
 import type { Savepoints } from '../stream/checkpoint/savepoints.js';
 import { sealTask } from '../stream/checkpoint/seal.js';
-import { seedTasks } from '../stream/checkpoint/seed.js';
+import { readBeginning, seedTasks } from '../stream/checkpoint/seed.js';
 import type { Seal } from '../stream/epoch/delta.js';
 import { FencedError, StreamError } from '../stream/errors.js';
 import { taskIdOf } from '../stream/pipeline/pipeline.js';
 import { systemDisk } from '../stream/runtime/system-disk.js';
 import { stopped } from './drain.js';
-import { type Generation, type LogParts, openTaskLog, type PendingGeneration, stateLogOf } from './generation.js';
+import {
+  type Generation,
+  type LogParts,
+  openTaskLog,
+  overTasks,
+  type PendingGeneration,
+  stateLogOf,
+} from './generation.js';
 import { openObjects } from './objects.js';
 import type { Work } from './savepoints.js';
 import { ROCKSDB_OPTIONS } from './task-options.js';
@@ -73,10 +80,20 @@ export async function sealAll(parts: MakingGeneration): Promise<void> {
   onProgress(`generation ${current.number} is sealed: ${counted(current.partitions, 'task')}`);
 }
 
-/** Takes an unfinished generation back: the present one goes on as if nothing had been. */
+/**
+ * Takes an unfinished generation back: the present one goes on as if nothing had been. Errors: 'generation-whole' where it
+ * is whole after all, and may run already.
+ */
 export async function takeBack(parts: LogParts & Work, current: Generation, pending: PendingGeneration): Promise<void> {
   const { admin, clock, onProgress } = parts;
   const { next, sealed } = pending;
+  if (await isWhole(parts, next)) {
+    throw new StreamError(
+      'generation-whole',
+      `Generation ${next.number} is whole and cannot be taken back: start the service, it follows. ` +
+        'The way back is a savepoint of the generation before (fraud savepoint list)',
+    );
+  }
   // Before the tasks are opened again: half of the seeds must not be there when the next generation is made anew.
   if ((await admin.partitionCount(next.stateLog)) !== null) {
     await admin.delete([next.stateLog]);
@@ -136,6 +153,19 @@ export async function seedAll(
   onProgress(
     `generation ${next.number} is whole: ${counted(outcomes.length - before, 'task')} with ${counted(keys, 'key')}${more}`,
   );
+}
+
+/**
+ * Whether every task is seeded, for certain: a seed can be committed and not be readable yet, and after `fence` it is, or
+ * never will be.
+ */
+async function isWhole(parts: LogParts, next: Generation): Promise<boolean> {
+  if ((await parts.admin.partitionCount(next.stateLog)) !== next.partitions) return false;
+  const beginnings = await overTasks(parts, next, async (log) => {
+    await log.fence();
+    return readBeginning(log);
+  });
+  return beginnings.every((beginning) => beginning !== 'empty');
 }
 
 export const counted = (count: number, noun: string): string =>

@@ -27,7 +27,7 @@ export async function offsetsAfter({ admin, configuration, from, to }: Moving): 
   const ranges = await admin.ranges(to.source);
   const isSameTopic = from.source === to.source;
   return Array.from({ length: to.partitions }, (_, partition) => {
-    const range = ranges[partition] ?? { partition, start: 0, end: 0 };
+    const range = ranges[partition] ?? { partition, start: 0, end: 0, writtenEnd: 0 };
     if (!isSameTopic || partition >= from.committed.length) return range.start;
     const offset = from.committed[partition] ?? firstOffset(range, configuration.pipeline.startFrom);
     if (offset >= range.start && offset <= range.end) return offset;
@@ -35,7 +35,10 @@ export async function offsetsAfter({ admin, configuration, from, to }: Moving): 
   });
 }
 
-/** Errors: 'not-drained' naming every partition that holds records which the new layout would give to another task. */
+/**
+ * Errors: 'not-drained' naming every partition that holds records which the new layout would give to another task, or
+ * one over which a producer's Kafka transaction is still open.
+ */
 export async function expectDrained(moving: Moving): Promise<void> {
   const { backend, admin, configuration, from, to, signal } = moving;
   const isSameTopic = from.source === to.source;
@@ -44,6 +47,7 @@ export async function expectDrained(moving: Moving): Promise<void> {
   const left: LeftBehind[] = [];
   for (const range of await admin.ranges(from.source)) {
     const { partition } = range;
+    if (range.writtenEnd > range.end) throw undecided(from.source, range);
     const isNew = partition >= from.committed.length;
     const committed = isNew
       ? range.start
@@ -58,6 +62,15 @@ export async function expectDrained(moving: Moving): Promise<void> {
 
 const firstOffset = ({ start, end }: PartitionRange, startFrom: 'earliest' | 'latest'): number =>
   startFrom === 'earliest' ? start : end;
+
+/** What a producer's open Kafka transaction holds may become payments of the present layout after it was left. */
+function undecided(topic: string, { partition, end, writtenEnd }: PartitionRange): StreamError {
+  return new StreamError(
+    'not-drained',
+    `A producer's Kafka transaction is open on ${topic}/${partition}: offsets ${end} to ${writtenEnd} are not decided yet. ` +
+      'End it (or wait for transaction.timeout.ms of that producer), let the service process what it committed, then run this again',
+  );
+}
 
 function outside(topic: string, offset: number, { partition, start, end }: PartitionRange): StreamError {
   const why =

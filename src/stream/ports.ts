@@ -99,6 +99,8 @@ export interface PartitionRange {
   readonly partition: number;
   readonly start: number;
   readonly end: number;
+  /** The end of all that is written: above `end` while a Kafka transaction is open over it. */
+  readonly writtenEnd: number;
 }
 
 /** Control plane: topics and displays. Low rates. */

@@ -24,7 +24,7 @@ function watched(given = 2) {
     discoveryMs: 1_000,
     admin: {
       partitionCount: async () => world.ends.length,
-      ranges: async () => world.ends.map((end, partition) => ({ partition, start: 0, end })),
+      ranges: async () => world.ends.map((end, partition) => ({ partition, start: 0, end, writtenEnd: end })),
     },
     clock,
     tasks: () => world.tasks,

@@ -3,7 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { Closers } from '../../src/app/closers.js';
 import { loadConfiguration } from '../../src/app/configuration/index.js';
 import { currentGeneration, findGeneration, isStateLogOf, stateLogOf } from '../../src/app/generation.js';
+import { takeBack } from '../../src/app/new-generation.js';
 import { savepointName } from '../../src/app/savepoints.js';
+import { expectDrained } from '../../src/app/source-offsets.js';
 import { prepareTopics } from '../../src/app/topics.js';
 import { sealTask } from '../../src/stream/checkpoint/seal.js';
 import { ownerIdOf } from '../../src/stream/pipeline/pipeline.js';
@@ -67,6 +69,40 @@ describe('generations', () => {
       current: { number: 2, stateLog: 'fraud.state-g2', partitions: 3, seededFrom: 's1' },
       pending: null,
     });
+  });
+
+  it('that are whole are not taken back, though they looked half made a moment ago', async () => {
+    const { seal, seed, admin, ...parts } = await log();
+    await seal('fraud.state', 0, SEAL);
+    await seal('fraud.state', 1, SEAL);
+    await admin.ensure([{ name: SEAL.stateLog, partitions: 3, cleanup: 'delete' }]);
+    await seed(0);
+    await seed(1);
+    const { current, pending } = await findGeneration({ ...parts, admin });
+    if (pending === null) throw new Error('nothing is pending');
+    await seed(2); // what was committed and not yet readable when it was looked for
+    const work = { clock: systemClock, signal: new AbortController().signal, onProgress: () => {} };
+    await expect(takeBack({ ...parts, ...work, admin }, current, pending)).rejects.toMatchObject({
+      code: 'generation-whole',
+    });
+    expect(await admin.partitionCount(SEAL.stateLog)).toBe(3);
+    expect(await currentGeneration({ ...parts, admin })).toMatchObject({ number: 2 });
+  });
+
+  it('are not left while a producer has a Kafka transaction open on the source', async () => {
+    const { admin, ...parts } = await log();
+    const ranges = async () => [
+      { partition: 0, start: 0, end: 0, writtenEnd: 0 },
+      { partition: 1, start: 0, end: 5, writtenEnd: 7 },
+    ];
+    const moving = {
+      ...parts,
+      admin: { ...admin, ranges },
+      signal: new AbortController().signal,
+      from: { source: 'payments.raw', committed: [0, 5] },
+      to: { source: 'payments.raw', partitions: 3 },
+    };
+    await expect(expectDrained(moving)).rejects.toThrow('transaction is open on payments.raw/1: offsets 5 to 7');
   });
 
   it('are open again when the seals were taken back', async () => {

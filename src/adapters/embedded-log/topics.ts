@@ -48,7 +48,7 @@ export class EmbeddedTopicAdmin implements TopicAdmin {
     const { id, partitions } = requireTopic(this.store, topic);
     return Array.from({ length: partitions }, (_, partition) => {
       const { start, end } = readHead(this.store, headKey(id, partition)) ?? EMPTY_HEAD;
-      return { partition, start, end };
+      return { partition, start, end, writtenEnd: end };
     });
   }
 

@@ -96,6 +96,8 @@ export class KafkaTopicAdmin implements TopicAdmin {
       Array.from({ length: partitions }, async (_, partition) => ({
         partition,
         start: await offsetOf(leaders, topic, partition, 'start'),
+        // The written end first: what is decided in between must not look open.
+        writtenEnd: await offsetOf(leaders, topic, partition, 'written-end'),
         end: await offsetOf(leaders, topic, partition, 'committed-end'),
       })),
     );

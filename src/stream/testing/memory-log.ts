@@ -256,7 +256,7 @@ class InProcessLog implements MemoryLog {
       },
       names: async () => [...this.topics.keys()].sort(),
       ranges: async (name) =>
-        this.topic(name).partitions.map(({ partition, start, end }) => ({ partition, start, end })),
+        this.topic(name).partitions.map(({ partition, start, end }) => ({ partition, start, end, writtenEnd: end })),
       identity: async (name) => this.topic(name).identity,
       delete: async (names) => {
         for (const name of names) {

@@ -2,45 +2,41 @@
  * Owns what is checked once everything has come to rest: outputs against the oracle's multisets, every place that state
  * can be recovered from against the oracle's cards, and that the log is left clean.
  */
+import type { SavepointManifest } from '../../checkpoint/savepoint-manifest.js';
+import { Savepoints } from '../../checkpoint/savepoints.js';
 import { ByteReader } from '../../state/byte-writer.js';
 import { makeColumns } from '../../state/layout.js';
 import { decodeStoredValue } from '../../state/stored-form.js';
 import { ValueCodec } from '../../state/value-codec.js';
 import type { MemoryDisk } from '../memory-store.js';
-import { type Journal, Violation } from './journal.js';
-import { type Expected, type ReferenceCard, reference } from './reference.js';
-import type { SchedulePlan } from './schedule-plan.js';
+import type { Generation } from './generation.js';
+import { Violation } from './journal.js';
+import type { Lineage } from './lineage.js';
+import type { Expected, ReferenceCard } from './reference.js';
 import type { SimulatedLog } from './simulated-log.js';
 import { layout, NAME, RECENT, TOPICS } from './simulated-pipeline.js';
+import type { World } from './world.js';
 
-/** What must be true of each partition now. Errors: {@link Violation} of the journal and of broadcast take-ups. */
-export function expectedOf(plan: SchedulePlan, log: SimulatedLog, journal: Journal): readonly Expected[] {
-  return Array.from({ length: plan.partitions }, (_, partition) =>
-    reference({
-      outOfOrdernessMs: plan.outOfOrdernessMs,
-      idles: plan.options.idleTimeoutMs > 0,
-      source: log.partition(TOPICS.source, partition).history(),
-      table: log.partition(TOPICS.table, 0).history(),
-      epochs: journal.of(partition),
-    }),
-  );
-}
-
-/** Every record taken, outputs as expected, nothing left open. */
-export function checkOutputs(log: SimulatedLog, journal: Journal, expected: readonly Expected[]): void {
-  for (const [partition] of expected.entries()) {
-    const last = log.partition(TOPICS.source, partition).history().at(-1);
-    const committed = journal.committedTo(partition);
-    if (last !== undefined && last.offset >= committed) {
+/** Every record taken, outputs as expected, nothing left open. `expected` is of all generations, by partition. */
+export function checkOutputs(log: SimulatedLog, lineage: Lineage, expected: readonly (readonly Expected[])[]): void {
+  const { generations } = lineage;
+  for (const [index, generation] of generations.entries()) {
+    // What is left there was for the next one.
+    if (generations[index + 1]?.source === generation.source) continue;
+    for (let partition = 0; partition < generation.partitions; partition++) {
+      const last = log.partition(generation.source, partition).history().at(-1);
+      const committed = lineage.committedTo(generation, partition);
+      if (last === undefined || last.offset < committed) continue;
       throw new Violation(
         'I2',
-        `partition ${partition} is committed up to ${committed}, its last record is ${last.offset}`,
+        `${generation.source}/${partition} is committed up to ${committed}, its last record is ${last.offset}`,
       );
     }
   }
-  compare('alerts', alertsOf(log), expected.flatMap(({ alerts }) => alerts).sort());
-  compare('merchant-input', valuesOf(log, TOPICS.merchants), expected.flatMap(({ merchants }) => merchants).sort());
-  compare('dead letters', deadOf(log), expected.flatMap(({ dead }) => dead).sort());
+  const all = expected.flat();
+  compare('alerts', alertsOf(log), all.flatMap(({ alerts }) => alerts).sort());
+  compare('merchant-input', valuesOf(log, TOPICS.merchants), all.flatMap(({ merchants }) => merchants).sort());
+  compare('dead letters', deadOf(log), all.flatMap(({ dead }) => dead).sort());
   const [open] = log.openTransactions;
   if (open !== undefined) throw new Violation('open', `a transaction of ${open.owner} is ${open.state} at rest`);
 }
@@ -57,6 +53,36 @@ export function checkState(
     const { cards } = expected[partition];
     const { entries } = disk.directory(`${root}/${NAME}-${partition}`);
     compare(`state of partition ${partition}, ${where}`, storedCards(entries ?? new Map()), expectedCards(cards));
+  }
+}
+
+/** Each task is in the savepoint as it was at the epoch that the savepoint says. */
+export async function checkSavepoint(
+  { objects }: World,
+  lineage: Lineage,
+  { number }: Generation,
+  { name, tasks }: SavepointManifest,
+): Promise<void> {
+  const savepoints = new Savepoints(objects);
+  const epochs = tasks.map(({ resume }) => resume.epoch);
+  const expected = lineage.expected({ generation: number, epochs })[number - 1];
+  const columns = makeColumns(layout, 1);
+  const codec = new ValueCodec(layout, columns);
+  for (const task of tasks) {
+    const lines: string[] = [];
+    for await (const entries of savepoints.entries(task)) {
+      for (const { key, value } of entries) {
+        codec.read(new ByteReader(value), 0);
+        lines.push(`${key}: ${cardLine(columns)}`);
+      }
+    }
+    const { cards, maxEventTimeMs, table, offset } = expected[task.partition];
+    const what = `${task.taskId} as of epoch ${task.resume.epoch} in ${name}`;
+    const wanted = expectedCards(cards).filter((line) => !line.includes(': timers '));
+    compare(what, lines.sort(), wanted);
+    const { resume } = task;
+    const told = [resume.sourceOffset ?? 0, resume.maxEventTimeMs, resume.cursors.table ?? 0].join(' ');
+    compare(`${what}: offset, event time, table`, [told], [[offset, maxEventTimeMs, table].join(' ')]);
   }
 }
 

@@ -4,13 +4,17 @@
  * whoever restarts dead processes. In the end it brings everything to rest.
  */
 import { StreamError } from '../../errors.js';
+import { ownerIdOf } from '../../pipeline/pipeline.js';
+import { describe as describeError } from '../../runtime/task.js';
 import type { FatalTask } from '../../runtime/task-host.js';
 import { Damages } from './damage.js';
 import type { ProcessFault } from './faults.js';
+import { firstGeneration, type Generation, placeOf } from './generation.js';
 import { Violation } from './journal.js';
-import { SimulatedMachine, type World } from './simulated-machine.js';
+import { SimulatedMachine } from './simulated-machine.js';
 import { NAME, TOPICS } from './simulated-pipeline.js';
 import { START_MS } from './simulated-process.js';
+import type { World } from './world.js';
 
 const MISHAPS = [
   'crash',
@@ -48,43 +52,75 @@ export class Cluster {
   readonly machines: readonly SimulatedMachine[];
   /** What must fail the schedule, if anything did. */
   violation: unknown = null;
-  private readonly owners: number[];
+  /** Of each generation that some machine has found, by its number. */
+  private readonly ownersOf = new Map<number, number[]>();
+  /** The newest that some machine has found. */
+  private generation: Generation;
+  private held = false;
   private atRest = false;
   private stopped = false;
   private readonly damages: Damages;
 
-  constructor(private readonly world: World) {
+  constructor(
+    private readonly world: World,
+    /** Whether some task of a generation is, or was, sealed. */
+    private readonly isSealed: (generation: Generation) => boolean,
+  ) {
     const { plan, random } = world;
-    this.damages = new Damages(world.log, random);
+    this.damages = new Damages(world.log, random, () => this.generation);
     const events = {
       onProcessFault: (machine: SimulatedMachine, fault: ProcessFault) => this.befall(machine, fault),
       onFatal: (machine: SimulatedMachine, fatal: FatalTask) => this.onFatal(machine, fatal),
       onTaskError: (machine: SimulatedMachine, error: unknown) => this.onTaskError(machine, error),
+      onFound: (machine: SimulatedMachine, generation: Generation) => this.onFound(machine, generation),
+      onNoStart: (machine: SimulatedMachine, error: unknown) => this.onNoStart(machine, error),
     };
+    this.generation = firstGeneration(plan.partitions);
     this.machines = Array.from({ length: plan.machines }, (_, i) => new SimulatedMachine(`m${i}`, world, events));
-    this.owners = Array.from({ length: plan.partitions }, () => random.int(0, plan.machines - 1));
+    this.ownersOf.set(1, this.drawOwners());
+  }
+
+  /** Machine of each partition of the newest generation. */
+  private get owners(): number[] {
+    return this.ownersOf.get(this.generation.number) ?? [];
+  }
+
+  private drawOwners(): number[] {
+    const { random, plan } = this.world;
+    return Array.from({ length: this.generation.partitions }, () => random.int(0, plan.machines - 1));
   }
 
   begin(): void {
     const { plan, random, time } = this.world;
-    for (const [partition, owner] of this.owners.entries()) this.machines[owner].told.add(partition);
     for (const machine of this.machines) machine.start();
-    const span = plan.feedMs + plan.aftermathMs + 3_000;
-    const count = plan.mishaps === 0 ? 0 : random.int(1, plan.mishaps * 2);
+    const rescaling = plan.rescale === null ? 0 : plan.rescale.feedMs + 4_000;
+    const span = plan.feedMs + plan.aftermathMs + rescaling + 3_000;
+    const count = plan.mishaps === 0 ? 0 : random.int(1, plan.mishaps * (plan.rescale === null ? 2 : 3));
     for (let i = 0; i < count; i++) {
-      const atMs = random.chance(0.7) ? random.next() * (plan.feedMs + 1_000) : random.next() * span;
+      const atMs = random.chance(0.7) ? random.next() * (plan.feedMs + rescaling + 1_000) : random.next() * span;
       time.schedule(atMs, () => this.mishap(random.pick(MISHAPS)));
     }
   }
 
-  /** Nothing befalls anybody any more; each partition has one owner, who knows it. */
-  comeToRest(): void {
-    this.atRest = true;
-    const { faults, random } = this.world;
+  /** Nothing goes wrong any more by itself; what has gone wrong stays so. */
+  calm(): void {
+    const { faults } = this.world;
     faults.active = false;
     faults.logMovesUntilMs = 0;
-    const owners = this.owners.map(() => random.int(0, this.machines.length - 1));
+  }
+
+  /** Nothing befalls anybody any more; each partition of `generation` has one owner, who knows it. */
+  comeToRest(generation: Generation): void {
+    this.atRest = true;
+    this.held = false;
+    this.follow(generation);
+    const { random } = this.world;
+    this.calm();
+    const { owners } = this;
+    for (const partition of owners.keys()) owners[partition] = random.int(0, this.machines.length - 1);
     for (const [index, machine] of this.machines.entries()) {
+      // Whoever sleeps through a rescale, or owns nothing, does not find out by itself that a generation is over.
+      if (machine.isUp && machine.generation?.number !== this.generation.number) machine.kill();
       machine.told.clear();
       for (const [partition, owner] of owners.entries()) if (owner === index) machine.told.add(partition);
       machine.current.fillDisk(0);
@@ -95,9 +131,41 @@ export class Cluster {
     }
   }
 
+  /** Stops machines in good order; whoever sleeps is thought dead, and whoever does not stop in time is killed. */
+  async hold(): Promise<void> {
+    this.held = true;
+    const { time } = this.world;
+    const awake = this.machines
+      .filter((machine) => machine.isUp && !machine.current.isPaused)
+      .map((machine) => ({ machine, life: machine.current }));
+    for (const { machine } of awake) {
+      // One that was slow may be down only after the others were started again.
+      void machine.stop().then(() => {
+        if (!this.held) this.startAgain(machine);
+      });
+    }
+    await new Promise<void>((resolve) => {
+      const look = () => {
+        if (awake.every(({ life }) => !life.isAlive)) resolve();
+        else time.schedule(20, look);
+      };
+      time.schedule(4_000, () => {
+        for (const { machine, life } of awake) if (machine.current === life && !life.isPaused) machine.kill();
+        resolve();
+      });
+      look();
+    });
+  }
+
+  release(): void {
+    if (!this.held) return;
+    this.held = false;
+    for (const machine of this.machines) this.restart(machine);
+  }
+
   /** Every partition's owner runs its task. */
   get isAtRest(): boolean {
-    return this.machines.every((machine) => machine.isAtRest);
+    return this.machines.every((machine) => machine.isAtRest && machine.generation?.number === this.generation.number);
   }
 
   async stop(): Promise<void> {
@@ -142,11 +210,11 @@ export class Cluster {
     'disk-full': (machine) => machine.current.fillDisk(this.world.random.skewed(100, 6_000)),
     'clock-jump': (machine) => machine.current.jumpClock(this.world.random.int(-3_600_000, 3_600_000)),
     'damaged-store': (machine) => {
-      this.world.disks.damage(machine.root);
+      this.world.disks.damage(machine.name);
       this.crash(machine, 'kept');
     },
     'spoiled-snapshot': (_machine, partition) => {
-      void this.world.snapshots.spoilNewest(`${NAME}-${partition}`);
+      void this.world.snapshots.spoilNewest(`${placeOf(this.world, this.generation)}${NAME}-${partition}`);
     },
     'stale-snapshot-list': () => this.world.snapshots.hideNewest('once'),
     'corrupt-delta': (_machine, partition) => this.damages.corruptDelta(partition),
@@ -174,7 +242,7 @@ export class Cluster {
     const { random, time, disks, figures } = this.world;
     figures.crashes += 1;
     machine.kill();
-    if (disk === 'older') disks.cutPower(machine.root, random.int(1, 12));
+    if (disk === 'older') disks.cutPower(machine.name, random.int(1, 12));
     if (disk === 'lost') this.loseDisk(machine);
     if (random.chance(0.4)) {
       // The group notices after a while and gives its partitions to others.
@@ -189,19 +257,42 @@ export class Cluster {
   }
 
   private restart(machine: SimulatedMachine): void {
-    if (machine.isUp || this.atRest) return;
-    const { random } = this.world;
-    machine.told.clear();
-    for (const [partition, owner] of this.owners.entries()) {
-      if (this.machines[owner] === machine) machine.told.add(partition);
+    if (machine.isUp || this.atRest || this.held) return;
+    machine.start(this.world.random.chance(0.1));
+  }
+
+  /** What a machine that has just started owns. */
+  private onFound(machine: SimulatedMachine, generation: Generation): readonly number[] {
+    this.follow(generation);
+    const owners = this.ownersOf.get(generation.number) ?? [];
+    return [...owners.keys()].filter((partition) => this.machines[owners[partition]] === machine);
+  }
+
+  private follow(generation: Generation): void {
+    if (generation.number <= this.generation.number) return;
+    this.generation = generation;
+    this.ownersOf.set(generation.number, this.drawOwners());
+  }
+
+  private onNoStart(machine: SimulatedMachine, error: unknown): void {
+    const { code, message } = describeError(error);
+    // The state log of a generation that is taken back goes while it is being looked at.
+    const isUnready = code === 'generation-unready' || code === 'topic-deleted' || code === 'unknown-partition';
+    if (isUnready) this.world.faults.count('start-refused');
+    if (!isUnready && !this.mend(code, message) && !this.isExpected(error)) {
+      this.fail(new Violation('error', `${machine.name} cannot start: ${describe(error)}`));
     }
-    machine.start(random.chance(0.1) ? [...machine.told] : []);
+    machine.kill();
+    this.startAgain(machine);
   }
 
   private loseDisk(machine: SimulatedMachine): void {
-    for (const partition of this.owners.keys()) {
-      for (const suffix of ['', '.snapshot', '.restore', '.damaged']) {
-        this.world.disks.disk.remove(`${machine.root}/${NAME}-${partition}${suffix}`);
+    const most = Math.max(this.world.plan.partitions, this.world.plan.rescale?.partitions ?? 0);
+    for (const root of machine.roots) {
+      for (let partition = 0; partition < most; partition++) {
+        for (const suffix of ['', '.snapshot', '.restore', '.damaged']) {
+          this.world.disks.disk.remove(`${root}/${NAME}-${partition}${suffix}`);
+        }
       }
     }
   }
@@ -232,7 +323,7 @@ export class Cluster {
     const from = this.machines[this.owners[partition]];
     const to = this.otherThan(this.owners[partition]);
     this.owners[partition] = to;
-    from.told.delete(partition);
+    if (this.isCurrent(from)) from.told.delete(partition);
     const given = () => {
       if (this.owners[partition] === to && !this.atRest) this.give(partition, to);
     };
@@ -261,7 +352,7 @@ export class Cluster {
     if (this.machines.length === 1) {
       faults.count('foreign-fence');
       try {
-        log.fence(`${NAME}-${partition}`);
+        log.fence(ownerIdOf(NAME, this.generation.number, partition));
       } catch {
         // Busy ending a transaction: whoever asked will not ask again.
       }
@@ -270,6 +361,7 @@ export class Cluster {
     this.give(partition, this.otherThan(this.owners[partition]));
     time.schedule(random.skewed(50, 14_000), () => {
       if (this.atRest || this.machines[this.owners[partition]] === from) return;
+      if (!this.isCurrent(from)) return;
       from.told.delete(partition);
       void from.tell();
     });
@@ -277,8 +369,15 @@ export class Cluster {
 
   private give(partition: number, to: number): void {
     this.owners[partition] = to;
-    this.machines[to].told.add(partition);
-    void this.machines[to].tell();
+    const machine = this.machines[to];
+    if (!this.isCurrent(machine)) return;
+    machine.told.add(partition);
+    void machine.tell();
+  }
+
+  /** It knows of the newest generation: groups are by generation. */
+  private isCurrent({ generation }: SimulatedMachine): boolean {
+    return generation?.number === this.generation.number;
   }
 
   private otherThan(owner: number): number {
@@ -287,31 +386,90 @@ export class Cluster {
   }
 
   private onTaskError(_machine: SimulatedMachine, error: unknown): void {
+    if (this.isExpected(error)) return;
     const code = error instanceof StreamError ? error.code : 'unexpected';
-    const message = error instanceof Error ? error.message : String(error);
-    if (INJECTED_CODES.has(code) || this.damages.namedBy(code, message) !== null) return;
-    if (code === 'unexpected' && INJECTED_MESSAGE.test(message)) return;
+    // The end of the task is the end of the process: judged there.
+    if (ENDS_OF_GENERATIONS.has(code)) return;
     this.fail(error instanceof Violation ? error : new Violation('error', `a task failed with ${describe(error)}`));
+  }
+
+  /** Whether an error was put in. */
+  isExpected(error: unknown): boolean {
+    const { code, message } = describeError(error);
+    if (INJECTED_CODES.has(code) || this.damages.namedBy(code, message) !== null) return true;
+    return code === 'unexpected' && INJECTED_MESSAGE.test(message);
+  }
+
+  /** Mends the damage that an error names, as an operator would. Whether it names one. */
+  mend(code: string, message: string): boolean {
+    const named = this.damages.namedBy(code, message);
+    if (named === null) return false;
+    this.world.faults.count(`${named.what}-refused`);
+    this.damages.mend(named);
+    return true;
   }
 
   /** The process gives up; an operator mends what the message names, and it is started again. */
   private onFatal(machine: SimulatedMachine, { code, message }: FatalTask): void {
-    const { trace, faults, random, time, figures } = this.world;
+    const { trace, faults, figures } = this.world;
     trace.note(`${machine.name} gives up: ${code}: ${message}`);
-    const named = this.damages.namedBy(code, message);
-    if (named !== null) {
-      faults.count(`${named.what}-refused`);
-      this.damages.mend(named);
-    } else if (code !== 'poisoned') {
-      this.fail(new Violation('error', `${machine.name} gave up: ${code}: ${message}`));
+    if (!this.mend(code, message) && code !== 'poisoned') {
+      if (!this.isTrueEnd(machine, code)) {
+        this.fail(new Violation('error', `${machine.name} gave up: ${code}: ${message}`));
+      }
+      faults.count(code);
+      if (code === 'partitions-added') {
+        this.endSoon(machine);
+        return;
+      }
     }
     figures.crashes += 1;
     machine.kill();
+    this.startAgain(machine);
+  }
+
+  /** Whether partitions were added, or the generation is over, as a task says that it ended for. */
+  private isTrueEnd({ generation }: SimulatedMachine, code: string): boolean {
+    if (generation === null) return false;
+    const { log } = this.world;
+    if (code === 'partitions-added') return log.partitions(generation.source).length > generation.partitions;
+    return code === 'generation-over' && this.isSealed(generation);
+  }
+
+  /** Its other tasks come to the same point before. */
+  private endSoon(machine: SimulatedMachine): void {
+    const life = machine.current;
+    this.world.time.schedule(this.world.random.skewed(300, 5_000), () => {
+      if (machine.current !== life || !machine.isUp || this.atRest) return;
+      machine.kill();
+      this.startAgain(machine);
+    });
+  }
+
+  /** Somebody starts the service again; not on every machine, since one may be forgotten. */
+  restartOld(): void {
+    const { random, time } = this.world;
+    for (const machine of this.machines) {
+      if (!random.chance(0.7)) continue;
+      const life = machine.current;
+      time.schedule(random.skewed(0, 5_000), () => {
+        if (machine.current !== life || !machine.isUp || this.atRest || machine.current.isPaused) return;
+        machine.kill();
+        this.startAgain(machine);
+      });
+    }
+  }
+
+  private startAgain(machine: SimulatedMachine): void {
+    const { random, time } = this.world;
     time.schedule(random.skewed(20, 2_000), () => {
       if (this.atRest && !this.stopped && !machine.isUp) machine.start();
       else this.restart(machine);
     });
   }
 }
+
+/** Errors by which tasks end for good where a rescale is due, or was made. */
+const ENDS_OF_GENERATIONS: ReadonlySet<string> = new Set(['partitions-added', 'generation-over']);
 
 const describe = (error: unknown) => (error instanceof Error ? (error.stack ?? error.message) : String(error));

@@ -2,9 +2,9 @@
  * Owns damage that no task may pass over: a bit turned over in a committed delta, source records that retention took too
  * early. Whoever comes upon it must stop and name the place; then an operator mends it. Neighbours: `cluster.ts` is both.
  */
+import type { Generation } from './generation.js';
 import type { SeededRandom } from './random.js';
 import type { SimulatedLog } from './simulated-log.js';
-import { TOPICS } from './simulated-pipeline.js';
 
 interface Damage {
   readonly what: 'corrupt-delta' | 'source-cut';
@@ -26,12 +26,14 @@ export class Damages {
   constructor(
     private readonly log: SimulatedLog,
     private readonly random: SeededRandom,
+    /** The one that is damaged. */
+    private readonly generation: () => Generation,
   ) {}
 
   /** A bit of a committed delta turns over. One at a time a partition. */
   corruptDelta(partition: number): void {
     if (this.has('corrupt-delta', partition)) return;
-    const stateLog = this.log.partition(TOPICS.stateLog, partition);
+    const stateLog = this.log.partition(this.generation().stateLog, partition);
     const { records } = stateLog.fetch(stateLog.start, Number.POSITIVE_INFINITY);
     const record = records.at(-this.random.int(1, Math.min(6, records.length)));
     if (record?.value === undefined || record.value === null || record.value.length <= HEAD_BYTES) return;
@@ -48,12 +50,13 @@ export class Damages {
   /** Retention takes source records that may not be processed yet. */
   cutSource(partition: number): void {
     // A task that never committed may begin wherever the source begins.
-    const hasCommitted = this.log.partition(TOPICS.stateLog, partition).history().length > 0;
+    const { stateLog, source: topic } = this.generation();
+    const hasCommitted = this.log.partition(stateLog, partition).history().length > 0;
     if (!hasCommitted || this.has('source-cut', partition)) return;
-    const source = this.log.partition(TOPICS.source, partition);
+    const source = this.log.partition(topic, partition);
     const before = source.start;
     source.truncate(this.random.int(before, source.end));
-    this.add('source-cut', partition, 'offset-out-of-range', `${TOPICS.source}/${partition} holds`, () => {
+    this.add('source-cut', partition, 'offset-out-of-range', `${topic}/${partition} holds`, () => {
       source.start = before;
     });
   }

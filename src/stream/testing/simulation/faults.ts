@@ -33,8 +33,12 @@ export const LOCAL_STEPS = [
   'disk',
 ] as const;
 
-export type RemoteStep = (typeof REMOTE_STEPS)[number];
-export type LocalStep = (typeof LOCAL_STEPS)[number];
+/** What only savepoints and rescales ask of the log, and of the store of savepoints. */
+export const OPERATOR_REMOTE_STEPS = ['admin', 'end-epoch-with-seed', 'end-epoch-with-seal'] as const;
+export const OPERATOR_LOCAL_STEPS = ['object-put', 'object-get', 'object-list', 'object-delete'] as const;
+
+export type RemoteStep = (typeof REMOTE_STEPS)[number] | (typeof OPERATOR_REMOTE_STEPS)[number];
+export type LocalStep = (typeof LOCAL_STEPS)[number] | (typeof OPERATOR_LOCAL_STEPS)[number];
 export type Step = RemoteStep | LocalStep;
 
 /** Before it is sent or done; done and not yet told; told. */
@@ -89,6 +93,9 @@ const AIMED_AT_MORE: readonly Step[] = [
   'snapshot-list',
 ];
 
+const OPERATOR_STEPS: readonly Step[] = [...OPERATOR_REMOTE_STEPS, ...OPERATOR_LOCAL_STEPS];
+const ALL_REMOTE_STEPS: ReadonlySet<Step> = new Set([...REMOTE_STEPS, ...OPERATOR_REMOTE_STEPS]);
+
 export class FaultPlan {
   readonly counts = new Map<string, number>();
   /** False once everything is to come to rest. */
@@ -100,9 +107,13 @@ export class FaultPlan {
   private readonly diskFaultRate: number;
   private readonly requestFaults: readonly RequestFault[];
 
-  constructor(private readonly random: SeededRandom) {
+  /** With `hasOperators`, somebody takes savepoints or rescales: some strikes are aimed there. */
+  constructor(
+    private readonly random: SeededRandom,
+    hasOperators: boolean,
+  ) {
     const strikes = random.int(0, 7);
-    for (let i = 0; i < strikes; i++) this.strikes.push(aimed(random));
+    for (let i = 0; i < strikes; i++) this.strikes.push(aimed(random, hasOperators && i % 3 === 0));
     this.requestFaultRate = random.pick([0, 0, 0.005, 0.02, 0.06]);
     this.diskFaultRate = random.pick([0, 0, 0.002, 0.01]);
     // Each schedule leaves some kinds out: one that is always there hides what another would show.
@@ -145,14 +156,17 @@ export class FaultPlan {
   }
 }
 
-function aimed(random: SeededRandom): Strike {
-  const step: Step = random.chance(0.3)
-    ? random.pick(AIMED_AT_MORE)
-    : random.pick<Step>(random.chance(0.6) ? REMOTE_STEPS : LOCAL_STEPS);
-  const own = REMOTE_STEPS.some((remote) => remote === step) ? REQUEST_FAULTS : DISK_FAULTS;
+function aimed(random: SeededRandom, atOperators: boolean): Strike {
+  const step = atOperators ? random.pick(OPERATOR_STEPS) : aimedStep(random);
+  const own = ALL_REMOTE_STEPS.has(step) ? REQUEST_FAULTS : DISK_FAULTS;
   const fault = random.chance(0.5) ? random.pick(PROCESS_FAULTS) : random.pick<RequestFault | DiskFault>(own);
   const often = step === 'produce' || step === 'end-epoch' || step.endsWith('-read') || step === 'store-write';
   return { step, countdown: often ? random.int(1, 60) : random.int(1, 6), fault, moment: random.pick(MOMENTS) };
+}
+
+function aimedStep(random: SeededRandom): Step {
+  if (random.chance(0.3)) return random.pick(AIMED_AT_MORE);
+  return random.pick<Step>(random.chance(0.6) ? REMOTE_STEPS : LOCAL_STEPS);
 }
 
 function processPart(strike: Strike | null): Fate<never>['process'] {

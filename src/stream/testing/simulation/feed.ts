@@ -2,6 +2,7 @@
  * Owns what comes in: payments of upstream producers, some in Kafka transactions that commit or abort around and between
  * others; malformed messages; updates of the broadcast table, aborted ones too.
  */
+import { partitionOfKey } from '../../partitioning.js';
 import type { OutputRecord } from '../../records.js';
 import type { SeededRandom } from './random.js';
 import type { SchedulePlan } from './schedule-plan.js';
@@ -11,6 +12,7 @@ import { merchantOf, TOPICS } from './simulated-pipeline.js';
 import { START_MS } from './simulated-process.js';
 import type { SimulatedTime } from './simulated-time.js';
 
+const GO_OVER_AGAIN_MS = 50;
 /** Longest that an upstream producer leaves a transaction open. */
 const FOREIGN_TRANSACTION_MS = 1_500;
 const LEAP_MS = 5_000;
@@ -20,15 +22,29 @@ export class Feed {
   private pending = 0;
   private readonly transactions: LogTransaction[] = [];
   private written = 0;
+  private hasGoneOver = false;
   private tableVersion = 0;
   private aheadMs = 0;
+  /** Where producers write now. */
+  private topic: string = TOPICS.source;
+  /** Keys of each partition of the first layout. */
+  private readonly keys: readonly (readonly string[])[];
+  /** Records of the first layout that are not written yet. */
+  private firstPending = 0;
 
   constructor(
     private readonly plan: SchedulePlan,
     private readonly log: SimulatedLog,
     private readonly time: SimulatedTime,
     private readonly random: SeededRandom,
-  ) {}
+  ) {
+    this.keys = keysByPartition(plan.keys, plan.partitions);
+  }
+
+  /** Producers have gone over to the source's other layout, and nothing of the first one is undecided. */
+  get hasChanged(): boolean {
+    return this.hasGoneOver;
+  }
 
   get hasEnded(): boolean {
     return this.pending === 0 && this.transactions.every(({ state }) => state === 'ended');
@@ -40,7 +56,11 @@ export class Feed {
       for (let left = records; left > 0; ) {
         const count = Math.min(left, this.random.int(1, 12));
         left -= count;
-        this.later(this.random.next() * feedMs, () => this.writeSome(partition, count));
+        this.firstPending += 1;
+        this.later(this.random.next() * feedMs, () => {
+          this.firstPending -= 1;
+          this.writeSome(partition, count);
+        });
       }
     }
     // Event time leaps: the timers of all keys come due at once.
@@ -49,6 +69,7 @@ export class Feed {
         this.aheadMs += LEAP_MS;
       });
     }
+    if (this.plan.rescale !== null) this.later(feedMs, () => this.goOver());
     for (let i = 0; i < tableUpdates; i++) this.later(this.random.next() * feedMs, () => this.updateTable());
   }
 
@@ -60,10 +81,40 @@ export class Feed {
     });
   }
 
+  /** The source gets its other layout, once producers have ended what they wrote under the first. */
+  private goOver(): void {
+    const { plan, log, random } = this;
+    const { rescale } = plan;
+    if (rescale === null) return;
+    if (this.firstPending > 0 || this.transactions.some(({ state }) => state !== 'ended')) {
+      this.later(GO_OVER_AGAIN_MS, () => this.goOver());
+      return;
+    }
+    if (rescale.source === 'grown') log.growTopic(TOPICS.source, rescale.partitions);
+    else {
+      this.topic = TOPICS.otherSource;
+      log.makeTopic(this.topic, rescale.partitions);
+    }
+    this.hasGoneOver = true;
+    const keys = this.keys.flat();
+    for (let left = rescale.records; left > 0; left--) {
+      const key = random.chance(0.1) ? `new-${random.int(0, 20)}` : random.pick(keys);
+      const partition = partitionOfKey(Buffer.from(key), rescale.partitions);
+      this.later(random.next() * rescale.feedMs, () => {
+        const transaction = this.perhapsTransaction('upstream');
+        this.append(log.partition(this.topic, partition), this.payment(key), transaction);
+        if (transaction !== null) this.endLater(transaction);
+      });
+    }
+  }
+
   private writeSome(partition: number, count: number): void {
     const target = this.log.partition(TOPICS.source, partition);
     const transaction = this.perhapsTransaction('upstream');
-    for (let i = 0; i < count; i++) this.append(target, this.payment(partition), transaction);
+    for (let i = 0; i < count; i++) {
+      const key = this.keys[partition][this.keyOf(this.written)];
+      this.append(target, this.payment(key), transaction);
+    }
     if (transaction !== null) this.endLater(transaction);
   }
 
@@ -100,10 +151,9 @@ export class Feed {
     this.later(this.random.skewed(0, FOREIGN_TRANSACTION_MS), () => this.log.endForeign(transaction, outcome));
   }
 
-  private payment(partition: number): Pick<OutputRecord, 'key' | 'value'> {
+  private payment(key: string): Pick<OutputRecord, 'key' | 'value'> {
     const { random } = this;
     const number = this.written++;
-    const key = `card-${partition}-${this.keyOf(number)}`;
     if (random.chance(0.03)) return { key: Buffer.from(key), value: Buffer.from(`bad-${number}`) };
     let at = START_MS + this.time.nowMs + this.aheadMs - random.skewed(0, 1_200);
     if (random.chance(0.01)) at += 3_600_000;
@@ -118,4 +168,15 @@ export class Feed {
     const x = this.random.next();
     return Math.floor((spread === 'even' ? x : x ** 4) * keys);
   }
+}
+
+/** As many keys for each partition, each in the one that Kafka's default partitioner gives it. */
+function keysByPartition(keys: number, partitions: number): readonly (readonly string[])[] {
+  const found = Array.from({ length: partitions }, (): string[] => []);
+  for (let number = 0; found.some(({ length }) => length < keys); number++) {
+    const key = `card-${number}`;
+    const own = found[partitionOfKey(Buffer.from(key), partitions)];
+    if (own.length < keys) own.push(key);
+  }
+  return found;
 }

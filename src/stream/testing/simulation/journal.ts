@@ -1,12 +1,12 @@
 /**
  * Owns what the oracle knows of commits: the head of every epoch whose commit was decided, read from the state log by
- * this file's own few lines, and the records that went with it. It is told at the moment of the decision and refuses on
+ * this file's own few lines, the records that went with it, seeds and seals. It is told at the moment of the decision and refuses on
  * the spot what must never be committed or truncated.
  */
 import { crc32 } from 'node:zlib';
 import type { MemoryRecord } from '../memory-partition.js';
 import type { LogTransaction, SimulatedPartition } from './simulated-partition.js';
-import { TOPICS } from './simulated-pipeline.js';
+import { NAME, TOPICS } from './simulated-pipeline.js';
 
 /** An invariant is broken: the schedule has failed. */
 export class Violation extends Error {
@@ -34,73 +34,147 @@ interface Pointer {
   readonly resume: { readonly epoch: number; readonly stateLogOffset: number };
 }
 
+/** How a task of a later generation began, as its seed says. */
+export interface JournalledSeed extends Pointer {
+  readonly taskId: string;
+  readonly generation: number;
+  readonly resume: Pointer['resume'] & {
+    readonly sourceOffset: number;
+    readonly maxEventTimeMs: number | null;
+    readonly cursors: { readonly table?: number };
+  };
+}
+
+export interface JournalledSeal {
+  readonly generation: number;
+  readonly stateLog: string;
+  readonly source: string;
+  readonly partitions: number;
+}
+
+/** What was committed to one partition of a state log. */
+export interface TaskJournal {
+  readonly epochs: JournalledEpoch[];
+  readonly pointers: Pointer[];
+  seed: JournalledSeed | null;
+  /** The generation that goes on, while its log ends with a seal. */
+  seal: JournalledSeal | null;
+}
+
 export interface JournalOptions {
   readonly retained: number;
-  /** Snapshots kept of a task, with what the pointers may rely on. */
-  snapshots(taskId: string): readonly string[];
+  /** Snapshots kept of the task with that state log. */
+  snapshots(stateLog: SimulatedPartition): readonly string[];
+  /** Each throws what must not be. */
+  onEpoch(stateLog: SimulatedPartition, head: JournalledEpoch): void;
+  onSeed(stateLog: SimulatedPartition, seed: JournalledSeed): void;
+  onSeal(stateLog: SimulatedPartition, seal: JournalledSeal | null): void;
 }
 
 const HEAD_BYTES = 24;
+const KIND = { delta: 1, pointer: 2, seed: 3, seal: 4 } as const;
 
 export class Journal {
-  private readonly epochs: JournalledEpoch[][];
-  private readonly pointers: Pointer[][];
+  private readonly tasks = new Map<SimulatedPartition, TaskJournal>();
   committedEpochs = 0;
   completedCheckpoints = 0;
 
-  constructor(
-    partitions: number,
-    private readonly options: JournalOptions,
-  ) {
-    this.epochs = Array.from({ length: partitions }, () => []);
-    this.pointers = Array.from({ length: partitions }, () => []);
+  constructor(private readonly options: JournalOptions) {}
+
+  of(stateLog: SimulatedPartition): TaskJournal {
+    let task = this.tasks.get(stateLog);
+    if (task === undefined) {
+      task = { epochs: [], pointers: [], seed: null, seal: null };
+      this.tasks.set(stateLog, task);
+    }
+    return task;
   }
 
-  of(partition: number): readonly JournalledEpoch[] {
-    return this.epochs[partition];
+  /** -1: none. A seed is the one before the first. */
+  lastEpoch(stateLog: SimulatedPartition): number {
+    const { epochs, seed } = this.of(stateLog);
+    return epochs.at(-1)?.epoch ?? seed?.resume.epoch ?? -1;
   }
 
-  /** -1: none. */
-  lastEpoch(partition: number): number {
-    return this.epochs[partition].at(-1)?.epoch ?? -1;
+  /** Source offset up to which a task has committed. */
+  committedTo(stateLog: SimulatedPartition): number {
+    const { epochs, seed } = this.of(stateLog);
+    return epochs.at(-1)?.to ?? seed?.resume.sourceOffset ?? 0;
   }
 
-  /** Source offset up to which a partition is committed. */
-  committedTo(partition: number): number {
-    return this.epochs[partition].at(-1)?.to ?? 0;
-  }
-
-  onCommit(taskId: string, transaction: LogTransaction): JournalledEpoch {
+  /** Returns the epoch that was committed; null for what is none. */
+  onCommit(transaction: LogTransaction): JournalledEpoch | null {
+    const stateLog = [...transaction.parts.keys()].find(({ topic }) => topic.startsWith(TOPICS.stateLog));
+    if (stateLog === undefined) throw new Violation('I1', `${transaction.owner} commits without its state log`);
+    // Nobody reads a deleted topic again.
+    if (stateLog.isGone) return null;
     const outputs: MemoryRecord[] = [];
-    const stateLog: MemoryRecord[] = [];
+    const records: MemoryRecord[] = [];
     for (const [partition, first] of transaction.parts) {
       for (let offset = first; offset < partition.end; offset++) {
         const record = partition.record(offset);
         if (record === null || !partition.belongsTo(offset, transaction)) continue;
-        (partition.topic === TOPICS.stateLog ? stateLog : outputs).push(record);
+        (partition === stateLog ? records : outputs).push(record);
       }
     }
-    const bodies = wholeRecords(stateLog);
-    const deltas = bodies.filter(({ kind }) => kind === 1);
+    const bodies = wholeRecords(records);
+    const [first] = bodies;
+    if (first?.kind === KIND.seed || first?.kind === KIND.seal) {
+      if (bodies.length > 1 || outputs.length > 0) throw new Violation('I2', `${transaction.owner} seals with more`);
+      const body: unknown = JSON.parse(first.body.toString('utf8'));
+      if (first.kind === KIND.seed) this.seed(stateLog, body as JournalledSeed);
+      else this.seal(stateLog, body as JournalledSeal | null);
+      return null;
+    }
+    return this.epoch(stateLog, bodies, outputs);
+  }
+
+  private epoch(stateLog: SimulatedPartition, bodies: readonly Whole[], outputs: MemoryRecord[]): JournalledEpoch {
+    const taskId = taskOf(stateLog);
+    const deltas = bodies.filter(({ kind }) => kind === KIND.delta);
     if (deltas.length !== 1) throw new Violation('I2', `${taskId} commits ${deltas.length} deltas in one epoch`);
     const head = readHead(taskId, deltas[0], outputs);
-    const partition = Number(taskId.slice(taskId.lastIndexOf('-') + 1));
-    this.check(taskId, head, this.epochs[partition].at(-1));
-    this.epochs[partition].push(head);
+    const task = this.of(stateLog);
+    if (task.seal !== null) {
+      throw new Violation('seal', `${taskId} commits epoch ${head.epoch} to ${stateLog.topic}, which is sealed`);
+    }
+    this.check(taskId, head, task);
+    this.options.onEpoch(stateLog, head);
+    task.epochs.push(head);
     this.committedEpochs += 1;
     for (const { kind, body } of bodies) {
-      if (kind !== 2) continue;
-      this.pointers[partition].push(JSON.parse(body.toString('utf8')) as Pointer);
+      if (kind !== KIND.pointer) continue;
+      task.pointers.push(JSON.parse(body.toString('utf8')) as Pointer);
       this.completedCheckpoints += 1;
     }
     return head;
   }
 
+  private seed(stateLog: SimulatedPartition, seed: JournalledSeed): void {
+    const task = this.of(stateLog);
+    const isFirst = task.epochs.length === 0 && task.seed === null && task.seal === null;
+    if (!isFirst) throw new Violation('seed', `${taskOf(stateLog)} is seeded again (${stateLog.topic})`);
+    if (seed.taskId !== taskOf(stateLog))
+      throw new Violation('seed', `${taskOf(stateLog)} is seeded as ${seed.taskId}`);
+    this.options.onSeed(stateLog, seed);
+    task.seed = seed;
+    task.pointers.push(seed);
+  }
+
+  private seal(stateLog: SimulatedPartition, seal: JournalledSeal | null): void {
+    const task = this.of(stateLog);
+    if (task.seal !== null && seal !== null) {
+      throw new Violation('seal', `${taskOf(stateLog)} is sealed again (${stateLog.topic})`);
+    }
+    this.options.onSeal(stateLog, seal);
+    task.seal = seal;
+  }
+
   /** The log may forget what at least `retained` complete checkpoints do not need. */
   onTruncate(partition: SimulatedPartition, offset: number): void {
-    if (offset <= partition.start) return;
-    const kept = new Set(this.options.snapshots(`simulated-${partition.partition}`));
-    const usable = this.pointers[partition.partition].filter(
+    if (offset <= partition.start || partition.isGone) return;
+    const kept = new Set(this.options.snapshots(partition));
+    const usable = this.of(partition).pointers.filter(
       ({ snapshotId, resume }) => kept.has(snapshotId) && resume.stateLogOffset >= offset,
     );
     const distinct = new Set(usable.map(({ snapshotId }) => snapshotId)).size;
@@ -112,10 +186,11 @@ export class Journal {
     }
   }
 
-  private check(taskId: string, head: JournalledEpoch, before: JournalledEpoch | undefined): void {
+  private check(taskId: string, head: JournalledEpoch, { epochs, seed }: TaskJournal): void {
     const fail = (what: string) => {
       throw new Violation('I2', `${taskId} commits epoch ${head.epoch} (${head.from} to ${head.to}), ${what}`);
     };
+    const before = epochs.at(-1) ?? seedAsEpoch(seed);
     if (head.epoch !== (before?.epoch ?? -1) + 1) fail(`but the last one was ${before?.epoch ?? 'none'}`);
     if (head.from !== (before?.to ?? 0)) fail(`but the last one ended at ${before?.to ?? 0}`);
     if (head.to < head.from) fail('which goes back');
@@ -135,6 +210,15 @@ export class Journal {
       if (isForeign) fail(`with an output of the record at ${body.offset}`);
     }
   }
+}
+
+const taskOf = ({ partition }: SimulatedPartition): string => `${NAME}-${partition}`;
+
+/** What an epoch before the first would have said. */
+function seedAsEpoch(seed: JournalledSeed | null): Omit<JournalledEpoch, 'from' | 'outputs'> | undefined {
+  if (seed === null) return undefined;
+  const { epoch, sourceOffset, maxEventTimeMs, cursors } = seed.resume;
+  return { epoch, to: sourceOffset, maxEventTimeMs, table: cursors.table ?? 0 };
 }
 
 interface Whole {

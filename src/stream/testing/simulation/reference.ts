@@ -34,6 +34,10 @@ export interface ReferenceCard {
 }
 
 export interface Expected {
+  /** Source offset behind it; highest event time, null before the first record; position in the broadcast table. */
+  readonly offset: number;
+  readonly maxEventTimeMs: number | null;
+  readonly table: number;
   readonly cards: ReadonlyMap<string, ReferenceCard>;
   /** Outputs without those that tell of broadcast take-ups, one line each, sorted. */
   readonly alerts: readonly string[];
@@ -50,18 +54,41 @@ export interface ReferenceInput {
   readonly source: readonly MemoryRecord[];
   readonly table: readonly MemoryRecord[];
   readonly epochs: readonly JournalledEpoch[];
+  readonly beginning: Beginning;
+  /**
+   * The epochs are not all that there will be: timers that were due at the last one's end may be fired in later ones (an
+   * epoch keeps its bound), or by the next generation. Those are told from the rest by what the epochs put out.
+   */
+  readonly isCut: boolean;
 }
 
+/** What a task begins with: nothing, or what the generation before left to it. */
+export interface Beginning {
+  readonly offset: number;
+  readonly maxEventTimeMs: number | null;
+  readonly table: number;
+  /** Changed by nobody. */
+  readonly cards: ReadonlyMap<string, ReferenceCard>;
+}
+
+export const FROM_NOTHING: Beginning = { offset: 0, maxEventTimeMs: null, table: 0, cards: new Map() };
+
 export function reference(input: ReferenceInput): Expected {
-  const run = new Sequential(input.outOfOrdernessMs);
-  let nextRecord = 0;
+  const { beginning } = input;
+  const run = new Sequential(input.outOfOrdernessMs, beginning, input.isCut ? firedIn(input.epochs) : null);
+  let nextRecord = input.source.findIndex(({ offset }) => offset >= beginning.offset);
+  if (nextRecord < 0) nextRecord = input.source.length;
   let nextUpdate = 0;
-  for (const epoch of input.epochs) {
-    const versionBefore = run.table.version;
-    while (nextUpdate < input.table.length && input.table[nextUpdate].offset < epoch.table) {
+  const updateTable = (end: number) => {
+    while (nextUpdate < input.table.length && input.table[nextUpdate].offset < end) {
       const { key, value } = input.table[nextUpdate++];
       run.table.update(String(key), value === null ? null : String(value));
     }
+  };
+  updateTable(beginning.table);
+  for (const epoch of input.epochs) {
+    const versionBefore = run.table.version;
+    updateTable(epoch.table);
     checkTakeUps(epoch, run.table, versionBefore);
     while (nextRecord < input.source.length && input.source[nextRecord].offset < epoch.to) {
       run.take(input.source[nextRecord++]);
@@ -69,8 +96,22 @@ export function reference(input: ReferenceInput): Expected {
     run.advanceTo(epoch, input.idles);
   }
   const { cards, alerts, merchants, dead, late } = run;
-  return { cards, alerts: alerts.sort(), merchants: merchants.sort(), dead: dead.sort(), late };
+  const { table, maxEventTimeMs } = input.epochs.at(-1) ?? beginning;
+  const offset = input.epochs.at(-1)?.to ?? beginning.offset;
+  return {
+    offset,
+    maxEventTimeMs,
+    table,
+    cards,
+    alerts: alerts.sort(),
+    merchants: merchants.sort(),
+    dead: dead.sort(),
+    late,
+  };
 }
+
+const firedIn = (epochs: readonly JournalledEpoch[]): ReadonlySet<string> =>
+  new Set(epochs.flatMap(({ outputs }) => outputs.map(({ value }) => String(value))));
 
 /** An epoch that began with updates tells of them; whatever any epoch tells is true of it. */
 function checkTakeUps(epoch: JournalledEpoch, table: RiskTable, versionBefore: number): void {
@@ -98,9 +139,18 @@ class Sequential {
   readonly dead: string[] = [];
   readonly table = new RiskTable();
   late = 0;
-  private maxEventTimeMs = Number.NEGATIVE_INFINITY;
+  private maxEventTimeMs: number;
 
-  constructor(private readonly outOfOrdernessMs: number) {}
+  constructor(
+    private readonly outOfOrdernessMs: number,
+    { cards, maxEventTimeMs }: Beginning,
+    /** What timers put out until the end; null: all that are due. */
+    private readonly fired: ReadonlySet<string> | null,
+  ) {
+    for (const [key, card] of cards)
+      this.cards.set(key, { ...card, recent: [...card.recent], tables: [...card.tables] });
+    this.maxEventTimeMs = maxEventTimeMs ?? Number.NEGATIVE_INFINITY;
+  }
 
   take({ offset, value, timestampMs }: MemoryRecord): void {
     const text = String(value);
@@ -141,7 +191,7 @@ class Sequential {
       throw new Violation('I7', `epoch ${epoch} says event time ${reached}, the records say ${this.maxEventTimeMs}`);
     }
     this.maxEventTimeMs = reached;
-    for (const [key, card] of this.cards) this.fire(key, card, reached - this.outOfOrdernessMs);
+    for (const [key, card] of this.cards) this.fire(key, card, reached - this.outOfOrdernessMs, true);
   }
 
   private count(card: ReferenceCard, payment: Payment, offset: number): void {
@@ -157,17 +207,22 @@ class Sequential {
     }
   }
 
-  private fire(key: string, card: ReferenceCard, watermarkMs: number): void {
+  private fire(key: string, card: ReferenceCard, watermarkMs: number, mayWait = false): void {
     const isDue = (dueMs: number) => dueMs > 0 && dueMs <= watermarkMs;
     while (isDue(card.quietMs) || isDue(card.tickMs)) {
       const counted = { count: card.count, quiets: card.quiets };
       const isQuiet = isDue(card.quietMs) && !(isDue(card.tickMs) && card.tickMs < card.quietMs);
+      const dueMs = isQuiet ? card.quietMs : card.tickMs;
+      const alert = JSON.stringify(isQuiet ? { quiet: key, dueMs, ...counted } : { tick: key, dueMs, ...counted });
+      if (this.fired !== null && !this.fired.has(alert)) {
+        if (mayWait) return;
+        throw new Violation('I7', `a payment of ${key} came before the timer that was due: ${alert}`);
+      }
+      this.alerts.push(alert);
       if (isQuiet) {
-        this.alerts.push(JSON.stringify({ quiet: key, dueMs: card.quietMs, ...counted }));
         card.quiets += 1;
         card.quietMs = 0;
       } else {
-        this.alerts.push(JSON.stringify({ tick: key, dueMs: card.tickMs, ...counted }));
         card.ticks += 1;
         card.tickMs = card.ticks < TICKS ? card.tickMs + TICK_MS : 0;
       }

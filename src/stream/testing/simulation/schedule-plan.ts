@@ -34,12 +34,57 @@ export interface SchedulePlan {
   readonly options: Omit<TaskOptions, 'stateDirectory'>;
   /** Machines keep standbys of what they do not own, with so many keys in memory; 0: they keep none. */
   readonly standbyHotKeys: number;
+  /** Savepoints taken while all of it goes on. */
+  readonly savepoints: number;
+  /** Null: the pipeline keeps its first generation. */
+  readonly rescale: RescalePlan | null;
+}
+
+export interface RescalePlan {
+  /** The source gets more partitions; or producers go over to another topic. */
+  readonly source: 'grown' | 'another';
+  /** Of the second generation. */
+  readonly partitions: number;
+  /** Records written once the source has changed, and how long that takes. */
+  readonly records: number;
+  readonly feedMs: number;
+  /** Whether machines are stopped before; else whoever still runs finds out by himself. */
+  readonly stopsMachines: boolean;
+  /** Share of the operator's tries that are cut short somewhere. */
+  readonly cuts: number;
+  /** Share of the tries that take back what was begun instead of going on. */
+  readonly undos: number;
 }
 
 /** Longer than any pause, outage and retry of a schedule: only a source that has ended is idle for so long. */
 const IDLE_TIMEOUT_MS = 60_000;
 
-export function drawPlan(random: SeededRandom): SchedulePlan {
+/** `operators` decides of savepoints and rescales alone. */
+export function drawPlan(random: SeededRandom, operators: SeededRandom): SchedulePlan {
+  const plan = drawTasks(random);
+  const savepoints = operators.chance(0.2) ? operators.int(1, 3) : 0;
+  const rescale = operators.chance(0.2) ? drawRescale(operators) : null;
+  if (rescale === null) return { ...plan, savepoints, rescale };
+  const { source } = rescale;
+  const partitions = source === 'grown' ? operators.int(1, rescale.partitions - 1) : operators.int(1, 3);
+  const records = Math.min(plan.records, operators.int(10, 60));
+  return { ...plan, partitions, records, savepoints, rescale };
+}
+
+function drawRescale(random: SeededRandom): RescalePlan {
+  const source = random.pick(['grown', 'grown', 'another'] as const);
+  return {
+    source,
+    partitions: source === 'grown' ? random.int(2, 4) : random.int(1, 4),
+    records: random.int(10, 80),
+    feedMs: random.pick([300, 2_000, 6_000]),
+    stopsMachines: random.chance(0.5),
+    cuts: random.pick([0, 0.3, 0.7]),
+    undos: random.pick([0, 0.2, 0.5]),
+  };
+}
+
+function drawTasks(random: SeededRandom): Omit<SchedulePlan, 'savepoints' | 'rescale'> {
   const batchRecords = random.pick([1, 3, 8, 16]);
   const idles = random.chance(0.25);
   return {

@@ -3,26 +3,49 @@
  * on simulated time, brings everything to rest, and compares with the oracle. The same seed and number give the same
  * events, bit by bit.
  */
+import { describe as describeError } from '../../runtime/task.js';
+import { memoryObjects } from '../memory-objects.js';
 import { memorySnapshotStore } from '../memory-snapshot-store.js';
 import { MemoryDisk } from '../memory-store.js';
-import { checkOutputs, checkState, expectedOf } from './audit.js';
+import { checkOutputs, checkState } from './audit.js';
 import { Cluster } from './cluster.js';
 import { FaultPlan } from './faults.js';
 import { Feed } from './feed.js';
-import { Journal, Violation } from './journal.js';
+import type { Generation } from './generation.js';
+import { Violation } from './journal.js';
+import { Lineage } from './lineage.js';
+import { Operator } from './operator.js';
 import { SeededRandom } from './random.js';
 import type { Expected } from './reference.js';
+import { rescaleJob } from './rescale-job.js';
+import { savepointJob } from './savepoint-job.js';
 import { drawPlan } from './schedule-plan.js';
 import { SimulatedDisks, SimulatedSnapshots } from './simulated-disk.js';
 import { SimulatedLog } from './simulated-log.js';
-import { SimulatedMachine, type World } from './simulated-machine.js';
-import { TOPICS } from './simulated-pipeline.js';
+import { SimulatedMachine } from './simulated-machine.js';
+import { NAME, TOPICS } from './simulated-pipeline.js';
 import { forbidRealTime, SimulatedTime } from './simulated-time.js';
 import { Trace } from './trace.js';
+import type { World } from './world.js';
 
 /** Simulated ms within which everything must have come to rest: longer than every retry and time-out there is. */
 const REST_MS = 600_000;
 const TRACED = 60;
+/** Generators of their own: what a schedule draws besides stays as it is without them. */
+const OPERATORS = 0x5eed;
+const MOMENTS = 0xc10c;
+/** After this long nothing goes wrong any more where a command is not done. */
+const LONGEST_TROUBLE_MS = 40_000;
+/** Errors after which a command is run again: it waits for something, or somebody else was faster than it could read. */
+const RETRIED: ReadonlySet<string> = new Set([
+  'not-drained',
+  'generation-whole',
+  'fenced',
+  'commit-doubtful',
+  'offset-out-of-range',
+  'state-lost',
+  'corrupt-data',
+]);
 
 export interface ScheduleResult {
   readonly seed: number;
@@ -39,6 +62,8 @@ export interface ScheduleResult {
   readonly crashes: number;
   readonly recoveries: number;
   readonly fenced: number;
+  readonly savepoints: number;
+  readonly rescales: number;
   readonly faults: ReadonlyMap<string, number>;
 }
 
@@ -68,9 +93,10 @@ class ScheduleRun {
   private readonly trace: Trace;
   private readonly disk = new MemoryDisk();
   private readonly world: World;
-  private readonly journal: Journal;
+  private readonly lineage: Lineage;
   private readonly feed: Feed;
   private readonly cluster: Cluster;
+  private readonly operators: readonly Operator[];
   private found: unknown = null;
 
   constructor(
@@ -81,8 +107,8 @@ class ScheduleRun {
     this.trace = new Trace(() => this.time.nowMs, traced);
     const random = SeededRandom.ofSchedule(seed, schedule);
     const { time, trace } = this;
-    const plan = drawPlan(random);
-    const faults = new FaultPlan(random);
+    const plan = drawPlan(random, SeededRandom.ofSchedule(seed ^ OPERATORS, schedule));
+    const faults = new FaultPlan(random, plan.savepoints > 0 || plan.rescale !== null);
     const log = new SimulatedLog(time, random, trace, plan);
     log.makeTopic(TOPICS.source, plan.partitions);
     log.makeTopic(TOPICS.stateLog, plan.partitions);
@@ -103,27 +129,61 @@ class ScheduleRun {
       diskMs: plan.diskMs,
       disks: new SimulatedDisks(disk, faults),
       snapshots: new SimulatedSnapshots(snapshotStore, faults),
-      figures: { crashes: 0, fenced: 0 },
+      objects: memoryObjects(),
+      figures: { crashes: 0, fenced: 0, savepoints: 0, rescales: 0 },
     };
-    this.journal = new Journal(plan.partitions, {
-      retained: plan.options.checkpoint.retained,
-      snapshots: (taskId) => snapshotStore.ids(taskId),
-    });
+    this.lineage = new Lineage(this.world, ({ identity, topic, partition }) =>
+      snapshotStore.ids(`${topic === TOPICS.stateLog ? '' : `${identity}/`}${NAME}-${partition}`),
+    );
+    const { lineage } = this;
     log.watcher = {
-      onCommit: (taskId, transaction) =>
+      onCommit: (transaction) =>
         this.watch(() => {
-          const { epoch, from, to } = this.journal.onCommit(taskId, transaction);
-          trace.note(`log: epoch ${epoch} of ${taskId} has ${from} to ${to}`);
+          const head = lineage.onCommit(transaction);
+          if (head !== null)
+            trace.note(`log: epoch ${head.epoch} of ${transaction.owner} has ${head.from} to ${head.to}`);
         }),
-      onTruncate: (partition, offset) => this.watch(() => this.journal.onTruncate(partition, offset)),
+      onTruncate: (partition, offset) => this.watch(() => lineage.journal.onTruncate(partition, offset)),
     };
     this.feed = new Feed(plan, log, time, random);
-    this.cluster = new Cluster(this.world);
+    this.cluster = new Cluster(this.world, (generation) => lineage.wasSealed(generation));
+    this.operators = this.drawOperators(SeededRandom.ofSchedule(seed ^ MOMENTS, schedule));
   }
 
   get violation(): unknown {
-    return this.found ?? this.cluster.violation;
+    const byOperator = this.operators.find(({ violation }) => violation !== null)?.violation ?? null;
+    return this.found ?? this.cluster.violation ?? byOperator;
   }
+
+  /** Whoever takes savepoints at any time, and whoever rescales once producers have gone over. */
+  private drawOperators(random: SeededRandom): readonly Operator[] {
+    const { world, lineage, cluster, feed, time } = this;
+    const { plan } = world;
+    const operators: Operator[] = [];
+    for (let i = 0; i < plan.savepoints; i++) {
+      const operator = new Operator(world, savepointJob(world, lineage, `save-${i}`), this.mayBeTriedAgain);
+      operators.push(operator);
+      time.schedule(random.next() * (plan.feedMs + (plan.rescale?.feedMs ?? 0) + 2_000), () => operator.begin());
+    }
+    if (plan.rescale === null) return operators;
+    const operator = new Operator(world, rescaleJob(world, lineage, cluster), this.mayBeTriedAgain);
+    operators.push(operator);
+    const begin = () => {
+      if (feed.hasChanged) operator.begin();
+      else time.schedule(random.skewed(20, 1_000), begin);
+    };
+    time.schedule(plan.feedMs, begin);
+    return operators;
+  }
+
+  /** Whether an operator may meet this error and run the command again. */
+  private readonly mayBeTriedAgain = (error: unknown): boolean => {
+    const { code, message } = describeError(error);
+    if (this.cluster.mend(code, message) || this.cluster.isExpected(error)) return true;
+    if (!RETRIED.has(code)) return false;
+    this.world.faults.count(`command-${code}`);
+    return true;
+  };
 
   async toTheEnd(): Promise<void> {
     const { plan, log } = this.world;
@@ -134,29 +194,29 @@ class ScheduleRun {
       hasRested = true;
     });
     await this.until(() => hasRested && this.feed.hasEnded, 'the records to be written');
+    await this.operatorsDone();
     this.trace.note('coming to rest');
-    this.cluster.comeToRest();
-    const ends = log.partitions(TOPICS.source).map((partition) => partition.history().at(-1)?.offset ?? -1);
-    await this.until(
-      () => this.areCommitted(ends) && this.cluster.isAtRest,
-      'every record to be committed by its owner',
-    );
+    this.cluster.comeToRest(this.current);
+    await this.until(() => this.cluster.isAtRest && this.isCommitted(), 'every record to be committed by its owner');
     if (plan.options.idleTimeoutMs > 0) await this.pass(2 * plan.options.idleTimeoutMs);
     await this.during(this.cluster.stop(), 'every task to stop');
     await this.until(() => log.openTransactions.length === 0, 'every Kafka transaction to be ended');
-    const expected = expectedOf(plan, log, this.journal);
-    checkOutputs(log, this.journal, expected);
+    const { lineage, current } = this;
+    const expected = lineage.expected();
+    checkOutputs(log, lineage, expected);
+    const cards = expected[expected.length - 1];
     for (const machine of this.cluster.machines) {
-      const live = machine.liveAtTheEnd((partition) => this.journal.lastEpoch(partition));
-      checkState(this.disk, machine.root, `live on ${machine.root}`, expected, live);
+      const live = machine.liveAtTheEnd((partition) => lineage.lastEpoch(current, partition));
+      checkState(this.disk, machine.rootOf(current), `live on ${machine.name}`, cards, live);
     }
-    await this.audit(expected);
+    await this.audit(current, cards);
     await this.until(() => log.openTransactions.length === 0, 'every Kafka transaction to be ended');
-    checkOutputs(log, this.journal, expectedOf(plan, log, this.journal));
+    checkOutputs(log, lineage, lineage.expected());
   }
 
   result(failure: unknown): ScheduleResult {
-    const { world, journal, trace } = this;
+    const { world, trace } = this;
+    const { journal } = this.lineage;
     return {
       seed: this.seed,
       schedule: this.schedule,
@@ -167,16 +227,42 @@ class ScheduleRun {
       simulatedMs: Math.round(this.time.nowMs),
       epochs: journal.committedEpochs,
       checkpoints: journal.completedCheckpoints,
-      records: world.plan.records * world.plan.partitions,
+      records: world.plan.records * world.plan.partitions + (world.plan.rescale?.records ?? 0),
       ...world.figures,
       recoveries: world.log.fences,
       faults: world.faults.counts,
     };
   }
 
-  /** Whether the last record of every partition is committed. `ends` has the last offset of each, -1 where empty. */
-  private areCommitted(ends: readonly number[]): boolean {
-    return ends.every((last, partition) => last < this.journal.committedTo(partition));
+  /** The generation that runs. */
+  private get current(): Generation {
+    const { generations } = this.lineage;
+    return generations[generations.length - 1];
+  }
+
+  /** Whether the last record of every partition is committed by the generation that runs. */
+  private isCommitted(): boolean {
+    const { current, lineage } = this;
+    return this.world.log.partitions(current.source).every(({ partition, lastOffset }) => {
+      return lastOffset < lineage.committedTo(current, partition);
+    });
+  }
+
+  /** Nobody waits for ever for a command that trouble keeps from its end. */
+  private async operatorsDone(): Promise<void> {
+    const { plan, random } = this.world;
+    if (this.operators.length === 0) return;
+    let isCalm = false;
+    this.time.schedule(LONGEST_TROUBLE_MS, () => {
+      isCalm = true;
+    });
+    const areDone = () => this.operators.every(({ isDone }) => isDone);
+    await this.until(() => areDone() || isCalm, 'commands to be done or calm to come');
+    if (!areDone()) this.cluster.calm();
+    await this.until(areDone, 'commands to be done');
+    if (plan.rescale === null) return;
+    this.cluster.restartOld();
+    await this.pass(random.skewed(300, 6_000));
   }
 
   private watch(check: () => void): void {
@@ -214,7 +300,7 @@ class ScheduleRun {
   }
 
   /** Every machine's disk as it was left, an empty one, and an empty one from the checkpoint before the newest. */
-  private async audit(expected: readonly Expected[]): Promise<void> {
+  private async audit(current: Generation, expected: readonly Expected[]): Promise<void> {
     const { world } = this;
     this.cluster.repairAll();
     const roots = this.cluster.machines.map(({ name }) => name);
@@ -222,6 +308,10 @@ class ScheduleRun {
       if (root === 'empty-from-older') world.snapshots.hideNewest('always');
       const machine = new SimulatedMachine(root, world, {
         onProcessFault: () => {},
+        onFound: () => Array.from({ length: current.partitions }, (_, partition) => partition),
+        onNoStart: (_machine, error) => {
+          this.found ??= error;
+        },
         onFatal: (_machine, { code, message }) => {
           this.found ??= new Error(`${root} cannot be recovered: ${code}: ${message}`);
         },
@@ -229,15 +319,14 @@ class ScheduleRun {
           this.found ??= error;
         },
       });
-      for (let partition = 0; partition < world.plan.partitions; partition++) machine.told.add(partition);
-      const lastEpoch = (partition: number) => this.journal.lastEpoch(partition);
+      const lastEpoch = (partition: number) => this.lineage.lastEpoch(current, partition);
       // A fence that was sent long ago may still arrive now.
       do {
         machine.start();
         await this.until(() => machine.isAtRest, `${root} to be recovered`);
         await this.during(machine.stop(), `${root} to stop`);
-      } while (machine.liveAtTheEnd(lastEpoch).length < world.plan.partitions);
-      checkState(this.disk, root, `recovered on ${root}`, expected, [...machine.told]);
+      } while (machine.liveAtTheEnd(lastEpoch).length < current.partitions);
+      checkState(this.disk, machine.rootOf(current), `recovered on ${root}`, expected, [...machine.told]);
     }
   }
 }

@@ -26,23 +26,23 @@ export class SimulatedDisks {
     this.openMemory = memoryStateStore({ disk });
   }
 
-  /** The next store opened under `root` is found damaged. */
-  damage(root: string): void {
-    this.damaged.add(root);
+  /** The next store that a machine opens is found damaged. */
+  damage(machine: string): void {
+    this.damaged.add(machine);
   }
 
-  /** Takes back the newest `batches` of each store under `root`, as a power cut does. */
-  cutPower(root: string, batches: number): void {
+  /** Takes back the newest `batches` of each store of a machine, as a power cut does. */
+  cutPower(machine: string, batches: number): void {
     for (const [directory, undo] of this.unsynced) {
-      if (!directory.startsWith(`${root}/`)) continue;
+      if (!directory.startsWith(`${machine}/`)) continue;
       for (let i = 0; i < batches; i++) undo.pop()?.();
     }
   }
 
-  openStore(process: SimulatedProcess, root: string): OpenStateStore {
+  openStore(process: SimulatedProcess, machine: string): OpenStateStore {
     return (directory) =>
       process.work('store-open', async () => {
-        if (this.damaged.delete(root)) {
+        if (this.damaged.delete(machine)) {
           this.faults.count('damaged-store');
           throw new CorruptDataError(`${directory}: a block does not match its checksum`);
         }
@@ -131,19 +131,20 @@ export class SimulatedSnapshots {
     if (this.spoiled.size === 0) this.hides = `newest-${how}`;
   }
 
-  over(process: SimulatedProcess): SnapshotStore {
+  /** Tasks of different places are different ones, whatever their names. */
+  over(process: SimulatedProcess, place: string): SnapshotStore {
     const { store } = this;
     return {
       put: (task, id, directory) =>
-        process.work('snapshot-upload', () => store.put(task, id, directory), { needsSpace: false }),
+        process.work('snapshot-upload', () => store.put(place + task, id, directory), { needsSpace: false }),
       restore: (task, id, directory) =>
         process.work('snapshot-restore', () => {
-          if (!this.spoiled.has(`${task} ${id}`)) return store.restore(task, id, directory);
+          if (!this.spoiled.has(`${place}${task} ${id}`)) return store.restore(place + task, id, directory);
           this.faults.count('spoiled-snapshot-refused');
           throw new CorruptDataError(`File entries.bin of snapshot ${id} of ${task} does not match its checksum`);
         }),
-      list: (task) => process.work('snapshot-list', () => this.list(task)),
-      delete: (task, id) => process.work('snapshot-delete', () => store.delete(task, id)),
+      list: (task) => process.work('snapshot-list', () => this.list(place + task)),
+      delete: (task, id) => process.work('snapshot-delete', () => store.delete(place + task, id)),
     };
   }
 

@@ -3,46 +3,41 @@
  * Neighbours: `cluster.ts` says which partitions it is told to own, and what befalls it.
  */
 
-import { OffsetOutOfRangeError } from '../../errors.js';
+import { OffsetOutOfRangeError, StreamError } from '../../errors.js';
 import { taskIdOf } from '../../pipeline/pipeline.js';
-import type { LogBackend } from '../../ports.js';
+import type { SourceKeysOptions } from '../../runtime/source-keys.js';
 import { StandbyTask } from '../../runtime/standby-task.js';
 import type { TaskStatus } from '../../runtime/status.js';
 import { Task, type TaskEnd } from '../../runtime/task.js';
 import { type FatalTask, TaskHost } from '../../runtime/task-host.js';
 import { decodeResumePoint, RESUME_KEY } from '../../state/stored-form.js';
-import type { FaultPlan, ProcessFault } from './faults.js';
-import type { SeededRandom } from './random.js';
-import type { SchedulePlan } from './schedule-plan.js';
-import type { SimulatedDisks, SimulatedSnapshots } from './simulated-disk.js';
-import { SimulatedEpochLog } from './simulated-epoch-log.js';
-import type { SimulatedLog } from './simulated-log.js';
-import { NAME, type Outside, simulatedPipeline, TOPICS } from './simulated-pipeline.js';
-import { type ProcessSurroundings, SimulatedProcess } from './simulated-process.js';
-import { SimulatedReader } from './simulated-reader.js';
-
-export interface World extends ProcessSurroundings {
-  readonly plan: SchedulePlan;
-  readonly random: SeededRandom;
-  readonly faults: FaultPlan;
-  readonly log: SimulatedLog;
-  readonly disks: SimulatedDisks;
-  readonly snapshots: SimulatedSnapshots;
-  readonly figures: { crashes: number; fenced: number };
-}
+import type { ProcessFault } from './faults.js';
+import { findGeneration, firstGeneration, type Generation, placeOf } from './generation.js';
+import { asked, simulatedBackend } from './simulated-backend.js';
+import { layout, NAME, type Outside, simulatedPipeline } from './simulated-pipeline.js';
+import { SimulatedProcess } from './simulated-process.js';
+import type { World } from './world.js';
 
 export interface MachineEvents {
   onProcessFault(machine: SimulatedMachine, fault: ProcessFault): void;
   onFatal(machine: SimulatedMachine, fatal: FatalTask): void;
   /** A task ended by an error that the host will try again. */
   onTaskError(machine: SimulatedMachine, error: unknown): void;
+  /** It has found the generation that runs, and asks which partitions are its own. */
+  onFound(machine: SimulatedMachine, generation: Generation): Iterable<number>;
+  /** It could not start. */
+  onNoStart(machine: SimulatedMachine, error: unknown): void;
 }
 
 export class SimulatedMachine {
-  readonly root: string;
-  /** Partitions that it has been told to own. */
+  /** Partitions of its generation that it has been told to own. */
   readonly told = new Set<number>();
+  /** That it runs, or ran last; null while it has found none. */
+  generation: Generation | null = null;
+  /** Directories that held its stores, by generation. */
+  readonly roots = new Set<string>();
   private process: SimulatedProcess;
+  private isAlive = false;
   private host: TaskHost | null = null;
   private lives = 0;
   private lastStatuses: readonly TaskStatus[] = [];
@@ -52,44 +47,73 @@ export class SimulatedMachine {
     private readonly world: World,
     private readonly events: MachineEvents,
   ) {
-    this.root = name;
     this.process = this.newProcess();
     this.process.kill();
   }
 
   get isUp(): boolean {
-    return this.host !== null;
+    return this.isAlive;
   }
 
   get current(): SimulatedProcess {
     return this.process;
   }
 
-  start(distrusted: readonly number[] = []): void {
+  /** Where stores of a generation lie on this machine. */
+  rootOf(generation: Generation): string {
+    const place = placeOf(this.world, generation);
+    return place === '' ? this.name : `${this.name}/${place.slice(0, -1)}`;
+  }
+
+  start(distrusts = false): void {
     this.process = this.newProcess();
+    this.isAlive = true;
+    this.generation = null;
     this.world.trace.note(`${this.process.name} starts`);
     const { process, world } = this;
+    if (world.plan.rescale === null) {
+      this.begin(process, firstGeneration(world.plan.partitions), distrusts);
+      return;
+    }
+    findGeneration(world, process)
+      .then(({ current, pending }) => {
+        if (pending === null) return this.begin(process, current, distrusts);
+        throw new StreamError('generation-unready', `generation ${pending.next.number} is not made whole yet`);
+      })
+      .catch((error: unknown) => this.events.onNoStart(this, error));
+  }
+
+  private begin(process: SimulatedProcess, generation: Generation, distrusts: boolean): void {
+    if (process !== this.process || !this.isAlive) return;
+    const { world } = this;
+    this.generation = generation;
+    this.roots.add(this.rootOf(generation));
     this.host = new TaskHost({
-      makeTask: ({ partition }, trustsStore) => this.makeTask(process, partition, trustsStore),
-      makeStandby: ({ partition }, trustsStore) => this.makeStandby(process, partition, trustsStore),
+      makeTask: ({ partition }, trustsStore) => this.makeTask(process, generation, partition, trustsStore),
+      makeStandby: ({ partition }, trustsStore) => this.makeStandby(process, generation, partition, trustsStore),
       clock: process.clock,
       onFatal: (fatal) => this.events.onFatal(this, fatal),
       say: (_level, message) => world.trace.note(`${process.name} says: ${message}`),
     });
-    this.tell(distrusted);
+    this.told.clear();
+    for (const partition of this.events.onFound(this, generation)) this.told.add(partition);
+    void this.tell(distrusts ? [...this.told] : []);
   }
 
   kill(): void {
-    if (this.host === null) return;
+    if (!this.isAlive) return;
     this.world.trace.note(`${this.process.name} dies`);
     this.process.kill();
+    this.isAlive = false;
     this.host = null;
   }
 
   /** Tells the host what it owns now; resolves when it has let go of the rest. */
   async tell(distrusted: readonly number[] = []): Promise<void> {
-    const { partitions, standbyHotKeys } = this.world.plan;
-    const units = (numbers: Iterable<number>) => [...numbers].map(unit);
+    if (this.generation === null) return;
+    const { source, partitions } = this.generation;
+    const { standbyHotKeys } = this.world.plan;
+    const units = (numbers: Iterable<number>) => [...numbers].map((partition) => ({ topic: source, partition }));
     const others = standbyHotKeys === 0 ? [] : [...Array(partitions).keys()].filter((one) => !this.told.has(one));
     await this.host?.own({ active: units(this.told), standby: units(others) }, units(distrusted));
   }
@@ -103,7 +127,8 @@ export class SimulatedMachine {
 
   /** Every task that it is told to run has recovered and runs. */
   get isAtRest(): boolean {
-    const statuses = this.host?.statuses() ?? [];
+    if (this.host === null) return false;
+    const statuses = this.host.statuses();
     return statuses.length === this.told.size && statuses.every(({ state }) => state === 'running');
   }
 
@@ -122,7 +147,8 @@ export class SimulatedMachine {
 
   /** The epoch up to which a partition's store claims to be complete. */
   private storedEpoch(partition: number): number {
-    const { entries } = this.world.disks.disk.directory(`${this.root}/${taskIdOf(NAME, partition)}`);
+    if (this.generation === null) return -1;
+    const { entries } = this.world.disks.disk.directory(`${this.rootOf(this.generation)}/${taskIdOf(NAME, partition)}`);
     return decodeResumePoint(entries?.get(RESUME_KEY.toString('latin1')) ?? null)?.epoch ?? -1;
   }
 
@@ -133,19 +159,21 @@ export class SimulatedMachine {
     );
   }
 
-  private makeTask(process: SimulatedProcess, partition: number, trustsStore: boolean) {
+  private makeTask(process: SimulatedProcess, generation: Generation, partition: number, trustsStore: boolean) {
     const { world } = this;
+    const sourceKeys = this.sourceKeys(process, generation);
     const task = new Task({
       partition,
       worker: 0,
-      definition: simulatedPipeline(world.plan.outOfOrdernessMs, this.outside(process)),
-      backend: this.backend(process),
-      openStore: world.disks.openStore(process, this.root),
-      snapshots: world.snapshots.over(process),
+      definition: simulatedPipeline(world.plan.outOfOrdernessMs, this.outside(process), generation.source),
+      backend: simulatedBackend(world, process),
+      openStore: world.disks.openStore(process, this.name),
+      snapshots: world.snapshots.over(process, placeOf(world, generation)),
       disk: world.disks.local(process),
       clock: process.clock,
-      options: { ...world.plan.options, stateDirectory: this.root },
+      options: { ...world.plan.options, ...this.placesOf(generation) },
       trustsStore,
+      ...(sourceKeys !== null && { sourceKeys }),
       say: (_level, message) => world.trace.note(`${process.name} says: ${message}`),
     });
     const run = async (): Promise<TaskEnd> => {
@@ -161,20 +189,20 @@ export class SimulatedMachine {
     return { taskId: task.taskId, run, stop: () => task.stop(), status: () => task.status() };
   }
 
-  private makeStandby(process: SimulatedProcess, partition: number, trustsStore: boolean) {
+  private makeStandby(process: SimulatedProcess, generation: Generation, partition: number, trustsStore: boolean) {
     const { world } = this;
     const { options, standbyHotKeys } = world.plan;
     const standby = new StandbyTask({
       partition,
       worker: 0,
       pipelineName: NAME,
-      layout: simulatedPipeline(world.plan.outOfOrdernessMs, this.outside(process)).layout,
-      backend: this.backend(process),
-      openStore: world.disks.openStore(process, this.root),
-      snapshots: world.snapshots.over(process),
+      layout,
+      backend: simulatedBackend(world, process),
+      openStore: world.disks.openStore(process, this.name),
+      snapshots: world.snapshots.over(process, placeOf(world, generation)),
       disk: world.disks.local(process),
       clock: process.clock,
-      options: { ...options, stateDirectory: this.root, hotKeys: standbyHotKeys, pollMs: STANDBY_POLL_MS },
+      options: { ...options, ...this.placesOf(generation), hotKeys: standbyHotKeys, pollMs: STANDBY_POLL_MS },
       trustsStore,
       say: (_level, message) => world.trace.note(`${process.name} says: ${message}`),
     });
@@ -188,6 +216,19 @@ export class SimulatedMachine {
       }
     };
     return { taskId: standby.taskId, run, stop: () => standby.stop(), status: () => standby.status() };
+  }
+
+  private placesOf(generation: Generation) {
+    const { number, stateLog } = generation;
+    return { stateDirectory: this.rootOf(generation), stateLogTopic: stateLog, generation: number };
+  }
+
+  /** Where partitions are added, tasks look at every record's key. */
+  private sourceKeys(process: SimulatedProcess, { source, partitions }: Generation): SourceKeysOptions | null {
+    const { plan, log } = this.world;
+    if (plan.rescale?.source !== 'grown') return null;
+    const partitionsNow = () => asked(process, 'admin', () => log.partitions(source).length);
+    return { partitions, misplacedShare: 0, misplacedWindow: 1_000, partitionsNow };
   }
 
   private outside(process: SimulatedProcess): Outside {
@@ -209,38 +250,6 @@ export class SimulatedMachine {
       score: () => (random.chance(plan.slowSteps) ? passing(40) : undefined),
     };
   }
-
-  private backend(process: SimulatedProcess): LogBackend {
-    const { log, random, plan } = this.world;
-    const notSimulated = async () => {
-      throw new Error('tasks have no use for this part of a backend');
-    };
-    return {
-      kind: 'memory',
-      openReader: async ({ topic, partition, from }) => {
-        const source = log.partition(topic, partition);
-        const start = from === 'earliest' ? source.start : from === 'latest' ? source.stableEnd : from;
-        const step = topic === TOPICS.table ? 'table-read' : 'source-read';
-        return new SimulatedReader(process, source, start, step, {
-          fetch: () => random.int(1, 40),
-          read: () => random.int(1, 16),
-        });
-      },
-      openEpochLog: async ({ taskId, stateLog }) =>
-        new SimulatedEpochLog(process, log, {
-          taskId,
-          stateLog: log.partition(stateLog.topic, stateLog.partition),
-          maxRecordBytes: plan.maxRecordBytes,
-          fetchLimit: () => random.int(1, 60),
-        }),
-      openWriter: notSimulated,
-      openAdmin: notSimulated,
-      openAssignment: notSimulated,
-      close: async () => {},
-    };
-  }
 }
 
 const STANDBY_POLL_MS = 60;
-
-const unit = (partition: number) => ({ topic: TOPICS.source, partition });

@@ -71,6 +71,10 @@ export class SimulatedPartition {
     return end;
   }
 
+  get hasUndecided(): boolean {
+    return this.undecided.size > 0;
+  }
+
   /** Returns the record's offset. */
   append(
     record: Pick<OutputRecord, 'key' | 'value' | 'headers' | 'timestampMs'>,
@@ -131,6 +135,15 @@ export class SimulatedPartition {
   /** Errors: topic-deleted. */
   expectThere(): void {
     if (this.isGone) throw new StreamError('topic-deleted', `${this.identity} was deleted`);
+  }
+
+  /** Of the newest record that readers of committed ones will see; -1: there is none. */
+  get lastOffset(): number {
+    for (let offset = this.entries.length - 1; offset >= 0; offset--) {
+      const entry = this.entries[offset];
+      if (entry.record !== null && this.isCommitted(entry)) return offset;
+    }
+    return -1;
   }
 
   belongsTo(offset: number, transaction: LogTransaction): boolean {

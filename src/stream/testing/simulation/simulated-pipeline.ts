@@ -11,6 +11,8 @@ import { f64, ring, stateLayout, timer, u8, u16, u32 } from '../../state/layout.
 
 export const TOPICS = {
   source: 'payments',
+  /** Where producers may go over to. */
+  otherSource: 'payments-by-card',
   table: 'table',
   alerts: 'alerts',
   merchants: 'merchant-input',
@@ -26,6 +28,8 @@ export const RECENT = 4;
 /** A value from here on makes an alert; from {@link TO_MERCHANT} on the payment also goes to its merchant's partition. */
 export const ALERT_FROM = 8;
 export const TO_MERCHANT = 5;
+/** In the place of an offset of a source that the key has left. */
+export const MOVED = -1;
 const LOOKUP_BUDGET_MS = 60;
 
 /** What a payment of the simulation says. */
@@ -37,7 +41,13 @@ export interface Payment {
 
 export const layout = stateLayout(
   'simulated',
-  { version: 1 },
+  {
+    version: 1,
+    // Offsets of another partition, or of another topic, say nothing here.
+    moved: ({ recent }, slot) => {
+      for (let back = 0; back < recent.length(slot); back++) recent.entry.offset[recent.newest(slot, back)] = MOVED;
+    },
+  },
   {
     count: u32,
     sum: f64,
@@ -99,7 +109,11 @@ export interface Outside {
   score(): Promise<void> | undefined;
 }
 
-export function simulatedPipeline(outOfOrdernessMs: number, outside: Outside): SimulatedDefinition {
+export function simulatedPipeline(
+  outOfOrdernessMs: number,
+  outside: Outside,
+  source: string = TOPICS.source,
+): SimulatedDefinition {
   // A definition serves one process; its table is made anew with every opening.
   let table = new RiskTable();
   return {
@@ -108,7 +122,7 @@ export function simulatedPipeline(outOfOrdernessMs: number, outside: Outside): S
     outOfOrdernessMs,
     source: {
       id: 'payments',
-      topic: TOPICS.source,
+      topic: source,
       makeBatch: (capacity) => new SimulatedBatch(capacity),
       prepare: () => outside.ready(),
       decode(batch, records, rejects) {

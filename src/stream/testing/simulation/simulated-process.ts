@@ -45,6 +45,7 @@ export class SimulatedProcess {
   private diskFullUntilMs = 0;
   private writesStallUntilMs = 0;
   private readsFailUntilMs = 0;
+  private stepsLeft = Number.POSITIVE_INFINITY;
 
   constructor(
     readonly name: string,
@@ -76,6 +77,11 @@ export class SimulatedProcess {
   kill(): void {
     this.alive = false;
     this.overdue.length = 0;
+  }
+
+  /** Dies at its so-and-so-many-th step from now, before it is sent or right after. */
+  crashAfter(steps: number): void {
+    this.stepsLeft = steps;
   }
 
   pause(): void {
@@ -116,7 +122,7 @@ export class SimulatedProcess {
    */
   request<T>(step: RemoteStep, act: () => T, timeoutMs: number): Promise<T> {
     return new Promise((resolve, reject) => {
-      if (!this.alive) return;
+      if (!this.alive || this.crashesNow()) return;
       const { time, random, faults, trace, networkMs } = this.around;
       const { fault, process } = faults.ofRequest(step);
       trace.note(`${this.name} ${step}${fault === null ? '' : ` (${fault})`}`);
@@ -159,7 +165,7 @@ export class SimulatedProcess {
   /** Works on a disk of this machine or on the snapshot store. Errors: what `act` threw, and of the disk itself. */
   work<T>(step: LocalStep, act: () => T | Promise<T>, options: WorkOptions = {}): Promise<T> {
     return new Promise((resolve, reject) => {
-      if (!this.alive) return;
+      if (!this.alive || this.crashesNow()) return;
       const { random, faults, trace, diskMs, time } = this.around;
       const { fault, process } = faults.ofWork(step);
       const readFails = time.nowMs < this.readsFailUntilMs;
@@ -193,6 +199,14 @@ export class SimulatedProcess {
     const { random, diskMs, time } = this.around;
     const stalls = step === 'store-write' && time.nowMs < this.writesStallUntilMs;
     return random.skewed(0, diskMs) + (fault === 'slow' || stalls ? random.skewed(50, 5_000) : 0);
+  }
+
+  private crashesNow(): boolean {
+    this.stepsLeft -= 1;
+    if (this.stepsLeft !== 0) return false;
+    if (this.around.random.chance(0.5)) this.onFault('crash');
+    else this.around.time.schedule(0, () => this.onFault('crash'));
+    return !this.alive;
   }
 
   private deliver(run: () => void): void {
