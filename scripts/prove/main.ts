@@ -3,7 +3,7 @@
  *
  *   npm run prove -- --cycles N [--seed S] [--instances K] [--nemeses a,b] [--cluster 1|3] [--secure] [--json FILE] ...
  *   npm run prove -- recovery [--cards N] ...
- *   npm run prove -- overload [--minutes N] [--kind broker|database|lookup|all] ...
+ *   npm run prove -- overload [--minutes N] [--kind broker|database|lookup|all] [--rate N] [--seed S] [--json FILE] ...
  *   npm run prove -- rules [--changes N] [--kills N] [--rate N] [--seed S] [--keep]
  *   npm run prove -- --quick [--payments N] [--seed S] [--file PATH] [--runs a,b] [--keep]
  *
@@ -188,6 +188,11 @@ async function recovery(argv: readonly string[]): Promise<boolean> {
   return reported(await proveRecovery(options, say), json);
 }
 
+async function overload(argv: readonly string[]): Promise<boolean> {
+  const options = readOverloadOptions(argv);
+  return reported(await proveOverload(options, say), options.json);
+}
+
 async function reported(report: { readonly problems: readonly string[] }, json: string | null): Promise<boolean> {
   if (json !== null) await writeFile(json, `${JSON.stringify(report, null, 2)}\n`);
   return report.problems.length === 0;
@@ -196,7 +201,7 @@ async function reported(report: { readonly problems: readonly string[] }, json: 
 /** The proof that is asked for; whether all of it is right. */
 function proofOf(argv: readonly string[]): Promise<boolean> {
   if (argv[0] === 'rules') return proveRules(readRulesOptions(argv.slice(1)), say);
-  if (argv[0] === 'overload') return proveOverload(readOverloadOptions(argv.slice(1)), say);
+  if (argv[0] === 'overload') return overload(argv.slice(1));
   if (argv[0] === 'recovery') return recovery(argv.slice(1));
   if (argv.some((flag) => flag.startsWith('--cycles'))) return cycles(argv);
   return prove(readOptions(argv));

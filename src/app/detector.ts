@@ -19,6 +19,7 @@ import { claimOf, groupOf } from './group-claim.js';
 import { AddedPartitions, countedPartitions } from './keying.js';
 import { checkObjects, openObjects } from './objects.js';
 import type { Repartition } from './repartition.js';
+import { workerHeapMiB } from './task-options.js';
 import { taskPlaces } from './task-places.js';
 import type { EarlySettings, WorkerSettings } from './worker-entry.js';
 
@@ -79,6 +80,7 @@ export class Detector {
       workerData: { configuration, codeDirectory } satisfies EarlySettings,
       late: this.late,
       workers,
+      heapMiB: workerHeapMiB(configuration, configuration.topics.partitions, workers),
       assignment: {
         // Threads are ready only once they know the place, which `start` tells them when this is there.
         join: async (handlers) => this.assignment?.join(handlers),

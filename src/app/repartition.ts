@@ -13,6 +13,7 @@ import type { Configuration } from './configuration/index.js';
 import { paymentTopics } from './keying.js';
 import type { RepartitionSettings } from './repartition-entry.js';
 import { repartitionLogsOf } from './repartition-task.js';
+import { FIRST_STAGE_HEAP_MIB } from './task-options.js';
 
 export interface RepartitionParts {
   /** As it was given, not that of detection. */
@@ -41,6 +42,7 @@ export async function startRepartition(parts: RepartitionParts): Promise<Reparti
     entry: new URL('./repartition-entry.js', import.meta.url),
     workerData,
     workers: 1,
+    heapMiB: FIRST_STAGE_HEAP_MIB,
     assignment: await backend.openAssignment({
       group: `${pipeline.name}.repartition`,
       source,

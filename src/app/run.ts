@@ -147,7 +147,7 @@ async function start(given: Configuration, terminal: Terminal, closers: Closers,
     const step = terminal.progress('detector');
     await detector.start({ configuration: running, generation, backend, admin, sourcePartitions });
     step.done(`${sourcePartitions} tasks in ${detector.workers} workers`);
-    await sayMemory(running, sourcePartitions, say);
+    await sayMemory(running, sourcePartitions, detector.workers, say);
     if (configuration.keying.mode === 'repartition') {
       const { startRepartition } = await import('./repartition.js');
       const firstStage = await startRepartition({
@@ -255,10 +255,11 @@ async function withDemoRiskService(configuration: Configuration, closers: Closer
 async function sayMemory(
   configuration: Configuration,
   tasks: number,
+  workers: number,
   say: (level: 'info' | 'warn', text: string) => void,
 ): Promise<void> {
   const { memoryParts } = await import('./task-options.js');
-  const parts = memoryParts(configuration, tasks);
+  const parts = memoryParts(configuration, tasks, workers);
   const mib = (bytes: number) => Math.round(bytes / 1_048_576);
   const total = parts.reduce((sum, { bytes }) => sum + bytes, 0);
   const listed = parts.map(({ name, bytes }) => `${name} ${mib(bytes)}`).join(', ');
@@ -267,7 +268,7 @@ async function sayMemory(
   else {
     say(
       'warn',
-      `memory: ${mib(total)} MiB planned, over the budget of ${budget} MiB (${listed}); lower memory.hotKeys (--memory-hot-keys)`,
+      `memory: ${mib(total)} MiB planned, over the budget of ${budget} MiB (${listed}); lower memory.hotKeys (--memory-hot-keys) or raise memory.budgetMiB`,
     );
   }
 }

@@ -1,8 +1,9 @@
 /**
- * Owns what overloads: a broker that takes and gives too little, a database that is away or stands still, a lookup that
- * takes nearly as long as it may or never answers. Each goes on until it is ended. Neighbour: `proof.ts`.
+ * Owns what overloads: a broker that takes and gives too little, a database that is slow, away or stands still, a lookup
+ * that takes its time or never answers. Each goes on until it is ended. Neighbour: `proof.ts`.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
 import {
   type MerchantRiskService,
   startMerchantRiskService,
@@ -19,8 +20,6 @@ export interface Overload {
   /** Flags of the services. */
   readonly flags: readonly string[];
   readonly needsDatabase: boolean;
-  /** Whether the detector cannot keep up; a database holds the projector up alone. */
-  readonly slowsReading: boolean;
   /** Begins; goes on until what it returns is called. */
   begin(stage: Stage): Promise<() => Promise<void>>;
   close(): Promise<void>;
@@ -29,22 +28,28 @@ export interface Overload {
 /** A commit writes each card's whole state: this is far less than the feed needs. */
 const BROKER_BYTES_PER_SECOND = 400_000;
 const BROKER_DELAY_MS = 60;
-const AWAY_MS = 15_000;
+/** Each alert's row takes so long, alone: fifty a second are far less than come, and 500 are within a statement's time. */
+const ROW_SECONDS = 0.02;
+const SLOW_MS = 60_000;
+const AWAY_MS = 10_000;
+const STANDS_STILL_FOR_MS = 10_000;
 const STANDS_STILL_MS = 1_500;
 const RUNS_MS = 150;
-const NORMAL_MS = 10_000;
-const LOOKUP_MS = 1_900;
-const LOOKUP_TIMEOUT_MS = 2_000;
+const LOOKUP_MS = { ordinary: 5, slow: 1_900 } as const;
+/** Less than a slow answer takes: each batch has to wait for some. */
+const REMEMBERED_MS = 1_000;
+const LOOKUP_TIMEOUT_MS = 4_000;
 const ANSWERS_MS = 20_000;
-/** Short: once the breaker is open, nobody is asked and all goes fast. */
 const HANGS_MS = 4_000;
+/** Lookups in a row: more than there will be. */
+const NEVER = 100_000;
 
 export function openOverload(kind: OverloadKind): Promise<Overload> {
   switch (kind) {
     case 'broker':
       return Promise.resolve(slowBroker);
     case 'database':
-      return Promise.resolve(absentDatabase);
+      return Promise.resolve(slowDatabase);
     case 'lookup':
       return slowLookup();
   }
@@ -55,7 +60,6 @@ const slowBroker: Overload = {
   // Epochs must fit through within their deadline.
   flags: ['--batch-max-records=512', '--epoch-max-payments=2000'],
   needsDatabase: false,
-  slowsReading: true,
   async begin({ arena: { proxy } }) {
     if (proxy === null) throw new Error('no proxy stands before the broker');
     proxy.limit({ toBrokerBytesPerSecond: BROKER_BYTES_PER_SECOND, toClientBytesPerSecond: BROKER_BYTES_PER_SECOND });
@@ -65,46 +69,65 @@ const slowBroker: Overload = {
   close: async () => {},
 };
 
-const absentDatabase: Overload = {
-  what: `database: stopped for ${AWAY_MS / 1_000} s, then standing still nine tenths of the time for as long, then well for ${NORMAL_MS / 1_000} s, and so on`,
+const slowDatabase: Overload = {
+  what: `database: ${ROW_SECONDS * 1_000} ms a row for ${SLOW_MS / 1_000} s, then stopped for ${AWAY_MS / 1_000} s, then slow and standing still nine tenths of the time for ${STANDS_STILL_FOR_MS / 1_000} s, and so on`,
   flags: [],
   needsDatabase: true,
-  slowsReading: false,
   async begin({ arena: { postgres } }) {
     if (postgres === null) throw new Error('there is no database');
+    await slowDown(postgres.url);
     return repeated(async (pause) => {
+      await pause(SLOW_MS);
       await postgres.stopAtOnce();
       await pause(AWAY_MS);
       await postgres.start();
-      for (let left = AWAY_MS; left > 0; left -= STANDS_STILL_MS + RUNS_MS) {
+      for (let left = STANDS_STILL_FOR_MS; left > 0; left -= STANDS_STILL_MS + RUNS_MS) {
         await postgres.pause();
         await pause(STANDS_STILL_MS);
         await postgres.resume();
         await pause(RUNS_MS);
       }
-      await pause(NORMAL_MS);
     });
   },
   close: async () => {},
 };
 
+/** From now on each row of an alert is waited for. */
+async function slowDown(url: string): Promise<void> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    await client.query(`
+      CREATE FUNCTION slowed() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN PERFORM pg_sleep(${ROW_SECONDS}); RETURN NEW; END $$;
+      CREATE TRIGGER slowed BEFORE INSERT ON alerts FOR EACH ROW EXECUTE FUNCTION slowed();
+    `);
+  } finally {
+    await client.end();
+  }
+}
+
 async function slowLookup(): Promise<Overload> {
   const service: MerchantRiskService = await startMerchantRiskService({
-    latencyMs: LOOKUP_MS,
+    latencyMs: LOOKUP_MS.ordinary,
     riskOf: provenMerchantRisk,
   });
   return {
-    what: `lookup: answers after ${LOOKUP_MS} ms for ${ANSWERS_MS / 1_000} s, never for ${HANGS_MS / 1_000} s, and so on; nothing is remembered`,
+    what: `lookup: answers after ${LOOKUP_MS.slow} ms for ${ANSWERS_MS / 1_000} s, never for ${HANGS_MS / 1_000} s, and so on; it is never cut off`,
     flags: [
       `--merchant-risk-url=${service.url}`,
       `--merchant-risk-timeout-ms=${LOOKUP_TIMEOUT_MS}`,
-      '--merchant-risk-cache-expiry-ms=0',
+      `--merchant-risk-cache-expiry-ms=${REMEMBERED_MS}`,
+      // Else a service that does not answer is not asked any more, and all goes fast.
+      `--merchant-risk-breaker-consecutive-failures=${NEVER}`,
+      `--merchant-risk-breaker-window=${NEVER}`,
+      `--merchant-risk-breaker-min-outcomes=${NEVER}`,
       // Each batch waits for its lookups: so many records of a partition in the time of one.
       '--batch-max-records=512',
     ],
     needsDatabase: false,
-    slowsReading: true,
     async begin() {
+      service.behave({ latencyMs: LOOKUP_MS.slow });
       return repeated(async (pause) => {
         service.behave({ hang: false });
         await pause(ANSWERS_MS);

@@ -15,10 +15,19 @@ import { UsageError, wholeNumber } from '../flags.js';
 import { StateFollower } from '../state-follower.js';
 import { OVERLOADS, type Overload, type OverloadKind, openOverload } from './kinds.js';
 import { Counter, sampleFor } from './sampling.js';
-import { byMinute, type Flatness, flatnessOf, MOST_GROWTH_MIB_PER_MINUTE, type Sample } from './verdict.js';
+import {
+  byMinute,
+  type Flatness,
+  flatnessOf,
+  type Minute,
+  MOST_GROWTH_MIB_PER_MINUTE,
+  objections,
+  type Sample,
+  WARM_UP_MS,
+} from './verdict.js';
 
 export interface OverloadOptions {
-  /** Of all kinds together. */
+  /** Of each kind. */
   readonly minutes: number;
   readonly kinds: readonly OverloadKind[];
   /** Payments a second that come. */
@@ -27,17 +36,20 @@ export interface OverloadOptions {
   readonly seed: number;
   readonly port: number;
   readonly keep: boolean;
+  /** File that gets the report; null: none. */
+  readonly json: string | null;
 }
 
 type Say = (line: string) => void;
 
-const PORT = 19_520;
+const PORT = 19_700;
 const PARTITIONS = 2;
 const SESSION_MS = 10_000;
-/** In ordinary conditions, before the overload begins: write buffers of the state stores fill up meanwhile. */
-const ORDINARY_MS = 45_000;
-/** What is left in the end, in seconds of the feed: with less, nothing was overloaded. */
-const LEAST_LAG_SECONDS = 10;
+const MINUTE_MS = 60_000;
+/** In ordinary conditions, before the overload begins: write buffers of the state stores fill up meanwhile, which a slow run would do in minutes. */
+const ORDINARY_MS = 60_000;
+/** What detection may leave while the database alone is slow, in seconds of the feed. */
+const MOST_LAG_SECONDS = 10;
 
 export function readOverloadOptions(argv: readonly string[]): OverloadOptions {
   const { values } = parseArgs({
@@ -50,6 +62,7 @@ export function readOverloadOptions(argv: readonly string[]): OverloadOptions {
       seed: { type: 'string' },
       port: { type: 'string' },
       keep: { type: 'boolean', default: false },
+      json: { type: 'string' },
     },
   });
   const kinds = OVERLOADS.filter((kind) => values.kind === 'all' || values.kind === kind);
@@ -64,26 +77,46 @@ export function readOverloadOptions(argv: readonly string[]): OverloadOptions {
     seed: wholeNumber('seed', values.seed, 1, 0),
     port: wholeNumber('port', values.port, PORT, 1),
     keep: values.keep,
+    json: values.json ?? null,
   };
 }
 
-/** Overloads one kind after the other, each with processes of its own. True: all stayed flat and went on committing. */
-export async function proveOverload(options: OverloadOptions, say: Say): Promise<boolean> {
-  const durationMs = (options.minutes * 60_000) / options.kinds.length;
-  let isRight = true;
+export interface OverloadReport {
+  readonly options: Omit<OverloadOptions, 'json' | 'keep'>;
+  readonly rule: { readonly warmUpMs: number; readonly mostGrowthMiBPerMinute: number };
+  readonly kinds: readonly KindReport[];
+  /** None where memory stayed flat under true overloads. */
+  readonly problems: readonly string[];
+}
+
+interface KindReport {
+  readonly kind: OverloadKind;
+  readonly what: string;
+  readonly loadAverage: number;
+  readonly processes: readonly Flatness[];
+  readonly minutes: readonly (Omit<Minute, 'memory'> & { readonly memory: object })[];
+  readonly problems: readonly string[];
+}
+
+/** Overloads one kind after the other, each with processes of its own. */
+export async function proveOverload(options: OverloadOptions, say: Say): Promise<OverloadReport> {
+  const kinds: KindReport[] = [];
   for (const kind of options.kinds) {
     const overload = await openOverload(kind);
     try {
-      isRight = (await prove(overload, durationMs, options, say)) && isRight;
+      kinds.push(await prove(kind, overload, options, say));
     } finally {
       await overload.close();
     }
   }
-  say(isRight ? 'flat: memory did not grow under any overload' : 'NOT FLAT, see above');
-  return isRight;
+  const problems = kinds.flatMap(({ kind, problems: found }) => found.map((problem) => `${kind}: ${problem}`));
+  say(problems.length === 0 ? 'flat: memory did not grow under any overload' : 'NOT FLAT, see above');
+  const { json: _, keep: __, ...asked } = options;
+  const rule = { warmUpMs: WARM_UP_MS, mostGrowthMiBPerMinute: MOST_GROWTH_MIB_PER_MINUTE };
+  return { options: asked, rule, kinds, problems };
 }
 
-async function prove(overload: Overload, durationMs: number, options: OverloadOptions, say: Say): Promise<boolean> {
+async function prove(kind: OverloadKind, overload: Overload, options: OverloadOptions, say: Say): Promise<KindReport> {
   const stage = await openStage({
     port: options.port,
     partitions: PARTITIONS,
@@ -97,9 +130,11 @@ async function prove(overload: Overload, durationMs: number, options: OverloadOp
     flags: overload.flags,
   });
   try {
-    const samples = await overloaded(stage, overload, durationMs, options);
-    say(`${overload.what}; ${options.rate} payments/s come; load average ${loadavg()[0]?.toFixed(1)}`);
-    return tell(samples, overload.slowsReading ? options.rate * LEAST_LAG_SECONDS : 0, say);
+    const samples = await overloaded(stage, overload, options, say);
+    const loadAverage = loadavg()[1] ?? 0;
+    say(`${overload.what}; ${options.rate} payments/s come; load average ${loadAverage.toFixed(1)}`);
+    const { budgetMiB } = stage.place.configuration.memory;
+    return { kind, what: overload.what, loadAverage, ...judge(samples, overload, options.rate, budgetMiB, say) };
   } catch (error) {
     stage.surroundings.keep();
     say(`logs of services and brokers: ${stage.surroundings.directory}`);
@@ -112,8 +147,8 @@ async function prove(overload: Overload, durationMs: number, options: OverloadOp
 async function overloaded(
   stage: Stage,
   overload: Overload,
-  durationMs: number,
-  { rate, cards, seed }: OverloadOptions,
+  { minutes, rate, cards, seed }: OverloadOptions,
+  say: Say,
 ): Promise<readonly Sample[]> {
   const { surroundings, place, source, detectors, projector } = stage;
   const { backend } = surroundings;
@@ -136,43 +171,83 @@ async function overloaded(
     await sleep(ORDINARY_MS);
     const end = await overload.begin(stage);
     ending.push(end);
-    return await sampleFor(durationMs, stage, { services, follower, alerts });
+    return await sampleFor(minutes * MINUTE_MS, stage, { services, follower, alerts }, minutely(say));
   } finally {
     for (const end of ending.reverse()) await end();
   }
 }
 
-/** Prints table and verdict. `leastLag`: records that must be left in the end, or it was no overload. */
-function tell(samples: readonly Sample[], leastLag: number, say: Say): boolean {
-  const processes = [...new Set(samples.flatMap(({ rssMiB }) => [...rssMiB.keys()]))];
-  say(minuteTable(samples, processes));
-  const verdicts = processes.map((process) => flatnessOf(process, samples));
-  for (const verdict of verdicts) say(tellFlatness(verdict));
-  const { committed = 0, lag = 0 } = samples.at(-1) ?? {};
-  const wentOn = committed > (samples[0]?.committed ?? 0);
-  if (!wentOn) say('  NOTHING WAS COMMITTED under the overload');
-  const isOverload = lag >= leastLag;
-  if (!isOverload) say(`  NO OVERLOAD: only ${lag} records were left, ${leastLag} are the least: raise --rate`);
-  return wentOn && isOverload && verdicts.every(({ isFlat }) => isFlat);
+/** Says a line a minute: these runs are long. */
+function minutely(say: Say): (sample: Sample) => void {
+  let dueMs = MINUTE_MS;
+  return (sample) => {
+    if (sample.atMs < dueMs) return;
+    dueMs += MINUTE_MS;
+    sayProgress(sample, say);
+  };
 }
 
-function minuteTable(samples: readonly Sample[], processes: readonly string[]): string {
-  const head = ['minute', ...processes.map((process) => `${process} MiB (most)`), 'payments/s', 'lag', 'alerts'];
-  const rows = byMinute(samples).map(({ number, rssMiB, perSecond, lag, alerts }) => [
+function sayProgress({ atMs, memory, lag, stored, alerts }: Sample, say: Say): void {
+  const each = [...memory].map(([process, { rssMiB, heapMiB, externalMiB }]) => {
+    const inside = heapMiB === null ? '' : ` (heaps ${heapMiB.toFixed(0)}, outside ${externalMiB?.toFixed(0)})`;
+    return `${process} ${rssMiB.toFixed(0)} MiB${inside}`;
+  });
+  const waiting = stored === null ? '' : `, ${alerts - stored} alerts not stored`;
+  say(`  ${Math.round(atMs / 1_000)} s: ${each.join(', ')}; ${lag} left${waiting}`);
+}
+
+/** Prints table and verdict. */
+function judge(
+  samples: readonly Sample[],
+  { needsDatabase }: Overload,
+  rate: number,
+  budgetMiB: number,
+  say: Say,
+): Pick<KindReport, 'processes' | 'minutes' | 'problems'> {
+  const names = [...new Set(samples.flatMap(({ memory }) => [...memory.keys()]))];
+  const minutes = byMinute(samples);
+  say(minuteTable(minutes, names));
+  const processes = names.map((name) => flatnessOf(name, samples, budgetMiB));
+  for (const flatness of processes) say(`  ${tellFlatness(flatness)}`);
+  const against = objections(minutes, needsDatabase, rate * MOST_LAG_SECONDS);
+  for (const problem of against) say(`  NO OVERLOAD: ${problem}`);
+  const grown = processes.filter(({ isFlat }) => !isFlat).map(tellFlatness);
+  return {
+    processes,
+    minutes: minutes.map((minute) => ({ ...minute, memory: Object.fromEntries(minute.memory) })),
+    problems: [...against, ...grown],
+  };
+}
+
+function minuteTable(minutes: readonly Minute[], processes: readonly string[]): string {
+  const stores = minutes.some(({ unstored }) => unstored !== null);
+  const head = [
+    'minute',
+    ...processes.map((process) => `${process} MiB (most; heaps)`),
+    'payments/s',
+    'left',
+    'alerts',
+  ];
+  const rows = minutes.map(({ number, memory, perSecond, lag, alerts, unstored }) => [
     String(number),
     ...processes.map((process) => {
-      const memory = rssMiB.get(process);
-      return memory === undefined ? '-' : `${memory.mean.toFixed(0)} (${memory.most.toFixed(0)})`;
+      const found = memory.get(process);
+      if (found === undefined) return '-';
+      return `${found.mean.toFixed(0)} (${found.most.toFixed(0)}; ${found.heap?.toFixed(0) ?? '-'})`;
     }),
     perSecond.toFixed(0),
     String(lag),
     String(alerts),
+    ...(stores ? [String(unstored)] : []),
   ]);
-  return aligned([head, ...rows]).join('\n');
+  return aligned([[...head, ...(stores ? ['not stored'] : [])], ...rows]).join('\n');
 }
 
 function tellFlatness({ process, isFlat, ...verdict }: Flatness): string {
-  const { firstHalfMiB, lastHalfMiB, growthMiBPerMinute, growthUncertainty } = verdict;
-  const figures = `mean ${firstHalfMiB.toFixed(0)} MiB, then ${lastHalfMiB.toFixed(0)} MiB; ${growthMiBPerMinute.toFixed(1)} ± ${growthUncertainty.toFixed(1)} MiB/min`;
-  return `  ${process}: ${isFlat ? 'flat' : 'NOT FLAT'}: ${figures} (at most + 10 % and ${MOST_GROWTH_MIB_PER_MINUTE} MiB/min)`;
+  const { meanMiB, mostMiB, budgetMiB, growthMiBPerMinute, growthUncertainty } = verdict;
+  return (
+    `${process}: ${isFlat ? 'flat' : 'NOT FLAT'}: mean ${meanMiB.toFixed(0)} MiB, ` +
+    `${growthMiBPerMinute.toFixed(2)} ± ${growthUncertainty.toFixed(2)} MiB/min (${MOST_GROWTH_MIB_PER_MINUTE} at most), ` +
+    `most ${mostMiB.toFixed(0)} MiB (budget ${budgetMiB})`
+  );
 }

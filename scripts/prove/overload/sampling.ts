@@ -1,6 +1,6 @@
 /**
- * Owns looking at a run once a second: the resident memory of each process of the service, as the kernel tells it, how
- * far the work is, and what is left. Neighbours: `verdict.ts` judges the samples.
+ * Owns looking at a run once a second: the resident memory of each process of the service, as the kernel tells it, what
+ * it says of its heaps, how far the work is, and what is left. Neighbours: `verdict.ts` judges the samples.
  */
 import { readFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,40 +10,83 @@ import { sourceEnds } from '../cycles/cycle.js';
 import type { Stage } from '../cycles/stage.js';
 import type { ServiceControl } from '../nemeses/nemesis.js';
 import type { StateFollower } from '../state-follower.js';
+import { figuresOf, listeningPort, type OwnFigures } from './figures.js';
 import type { Sample } from './verdict.js';
 
 const EVERY_MS = 1_000;
+/** How often a process is asked for what it knows itself: seldom, for it is busy. */
+const ASK_EVERY_MS = 5_000;
 const READ_RECORDS = 512;
 
-/** Takes samples for `durationMs`. Errors: a process that ends. */
+/** Takes samples for `durationMs`; the newest is told to `onSample`. Errors: a process that ends, or was started again. */
 export async function sampleFor(
   durationMs: number,
   stage: Stage,
   watched: { readonly services: readonly ServiceControl[]; readonly follower: StateFollower; readonly alerts: Counter },
+  onSample: (sample: Sample) => void,
 ): Promise<readonly Sample[]> {
   const samples: Sample[] = [];
+  const processes = watched.services.map((service) => new WatchedProcess(service));
   const startedMs = performance.now();
   for (let due = EVERY_MS; due <= durationMs; due += EVERY_MS) {
     await sleep(Math.max(0, startedMs + due - performance.now()));
     const ends = await sourceEnds(stage);
     const { committed } = watched.follower;
     const lag = ends.reduce((sum, end, partition) => sum + Math.max(0, end - committed[partition]), 0);
-    samples.push({
+    const memory = new Map(await Promise.all(processes.map(async (one) => [one.name, await one.look()] as const)));
+    const sample: Sample = {
       atMs: performance.now() - startedMs,
-      rssMiB: new Map(await Promise.all(watched.services.map(async (one) => [one.name, await rssOf(one)] as const))),
+      memory,
       committed: committed.reduce((sum, offset) => sum + offset, 0),
       lag,
       alerts: watched.alerts.count(),
-    });
+      stored: stage.projector === null ? null : processes.reduce((sum, { stored }) => sum + stored, 0),
+    };
+    samples.push(sample);
+    onSample(sample);
   }
   return samples;
 }
 
-async function rssOf({ name, pid, logFile }: ServiceControl): Promise<number> {
-  if (pid === null) throw new Error(`${name} has ended under the overload; see ${logFile}`);
+class WatchedProcess {
+  private readonly startedAtMs: number;
+  private port: number | null = null;
+  private figures: OwnFigures | null = null;
+  private askedAtMs = Number.NEGATIVE_INFINITY;
+
+  constructor(private readonly service: ServiceControl) {
+    this.startedAtMs = service.startedAtMs;
+  }
+
+  get name(): string {
+    return this.service.name;
+  }
+
+  get stored(): number {
+    return this.figures?.stored ?? 0;
+  }
+
+  async look() {
+    const { name, pid, logFile, startedAtMs } = this.service;
+    if (pid === null || startedAtMs !== this.startedAtMs) {
+      throw new Error(`${name} has ended under the overload; see ${logFile}`);
+    }
+    const rssMiB = await rssOf(pid);
+    const nowMs = performance.now();
+    if (nowMs - this.askedAtMs >= ASK_EVERY_MS) {
+      this.askedAtMs = nowMs;
+      this.port ??= await listeningPort(pid);
+      if (this.port !== null) this.figures = (await figuresOf(this.port)) ?? this.figures;
+    }
+    const { heapMiB = null, externalMiB = null } = this.figures ?? {};
+    return { rssMiB, heapMiB, externalMiB };
+  }
+}
+
+async function rssOf(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   const kib = /^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1];
-  if (kib === undefined) throw new Error(`the kernel does not tell the memory of ${name} (pid ${pid})`);
+  if (kib === undefined) throw new Error(`the kernel does not tell the memory of process ${pid}`);
   return Number(kib) / 1_024;
 }
 

@@ -1,91 +1,140 @@
 /**
- * Owns the judgement whether memory stayed flat, and the table by minute: pure functions over samples.
+ * Owns the judgement of an overload, and the table by minute: pure functions over samples.
  *
- * The rule. The first quarter, and 45 s at least, is warm-up. Of the rest, the last half's mean must not be more than
- * 10 % above the first half's; and the straight line through it (least squares over means of 10 s) must not be known to
- * rise by more than {@link MOST_GROWTH_MIB_PER_MINUTE}: garbage collections make memory swing, so twice the line's standard
- * error is taken off. A buffer without a bound fails: what the feed brings and nobody works off is tens of MiB a minute.
+ * The rule. The first {@link WARM_UP_MS} of the overload are warm-up. For each process of the service
+ * 1. the straight line through its resident memory after that (least squares over means of 10 s) rises by no more than
+ *    {@link MOST_GROWTH_MIB_PER_MINUTE}; garbage collections make memory swing, so twice the line's standard error is told
+ *    beside it, but not taken off;
+ * 2. its resident memory never passed the configured budget, warm-up included.
+ * And it was an overload: what is left to do grew in every whole minute after the warm-up, while work went on. A buffer
+ * without a bound fails: what the feed brings and nobody works off is tens of MiB a minute.
  * Neighbours: `sampling.ts` takes the samples, `proof.ts` prints.
  */
 
 export interface Sample {
   /** Since the overload began. */
   readonly atMs: number;
-  /** Resident memory by process, MiB; a process that did not run is missing. */
-  readonly rssMiB: ReadonlyMap<string, number>;
+  /** By process, MiB. */
+  readonly memory: ReadonlyMap<string, ProcessMemory>;
   /** Source records committed so far, those written that are not, and alerts so far. */
   readonly committed: number;
   readonly lag: number;
   readonly alerts: number;
+  /** Alerts stored in the database so far; null where none is used. */
+  readonly stored: number | null;
+}
+
+export interface ProcessMemory {
+  /** As the kernel tells it. */
+  readonly rssMiB: number;
+  /** Of all V8 heaps of the process, by its own metrics, pages held; null before it first answered. */
+  readonly heapMiB: number | null;
+  /** Outside the heaps, held by objects in them: columns, buffers. */
+  readonly externalMiB: number | null;
 }
 
 export interface Flatness {
   readonly process: string;
-  readonly firstHalfMiB: number;
-  readonly lastHalfMiB: number;
-  readonly mostMiB: number;
   readonly growthMiBPerMinute: number;
   /** Twice the standard error of that. */
   readonly growthUncertainty: number;
+  /** After the warm-up. */
+  readonly meanMiB: number;
+  /** Warm-up included. */
+  readonly mostMiB: number;
+  readonly budgetMiB: number;
   readonly isFlat: boolean;
 }
 
-export const MOST_GROWTH_MIB_PER_MINUTE = 6;
-const MOST_RATIO = 1.1;
-const WARM_UP_SHARE = 0.25;
-const LEAST_WARM_UP_MS = 45_000;
+export const MOST_GROWTH_MIB_PER_MINUTE = 2;
+export const WARM_UP_MS = 120_000;
 const MINUTE_MS = 60_000;
-/** Fewer after the warm-up say nothing. */
-const LEAST_SAMPLES = 30;
+/** Seconds after the warm-up; fewer say nothing. */
+const LEAST_SAMPLES = 60;
 const MEAN_OF_MS = 10_000;
 
 /** Errors: too few samples of the process after the warm-up. */
-export function flatnessOf(process: string, samples: readonly Sample[]): Flatness {
-  const lastMs = samples.at(-1)?.atMs ?? 0;
-  const warmMs = Math.max(LEAST_WARM_UP_MS, lastMs * WARM_UP_SHARE);
-  const points = samples.flatMap(({ atMs, rssMiB }) => {
-    const mib = rssMiB.get(process);
-    return mib === undefined || atMs < warmMs ? [] : [{ minute: atMs / MINUTE_MS, mib }];
+export function flatnessOf(process: string, samples: readonly Sample[], budgetMiB: number): Flatness {
+  const all = samples.flatMap(({ atMs, memory }) => {
+    const found = memory.get(process);
+    return found === undefined ? [] : [{ atMs, minute: atMs / MINUTE_MS, mib: found.rssMiB }];
   });
+  const points = all.filter(({ atMs }) => atMs >= WARM_UP_MS);
   if (points.length < LEAST_SAMPLES) {
     throw new Error(`${process}: ${points.length} samples after the warm-up are too few to judge: take more minutes`);
   }
-  const half = Math.floor(points.length / 2);
-  const firstHalfMiB = mean(points.slice(0, half).map(({ mib }) => mib));
-  const lastHalfMiB = mean(points.slice(half).map(({ mib }) => mib));
   const { slope: growthMiBPerMinute, error } = line(means(points));
-  const growthUncertainty = 2 * error;
-  const isFlat =
-    lastHalfMiB <= firstHalfMiB * MOST_RATIO && growthMiBPerMinute - growthUncertainty <= MOST_GROWTH_MIB_PER_MINUTE;
-  const mostMiB = Math.max(...points.map(({ mib }) => mib));
-  return { process, firstHalfMiB, lastHalfMiB, mostMiB, growthMiBPerMinute, growthUncertainty, isFlat };
+  const mostMiB = Math.max(...all.map(({ mib }) => mib));
+  return {
+    process,
+    growthMiBPerMinute,
+    growthUncertainty: 2 * error,
+    meanMiB: mean(points.map(({ mib }) => mib)),
+    mostMiB,
+    budgetMiB,
+    isFlat: growthMiBPerMinute <= MOST_GROWTH_MIB_PER_MINUTE && mostMiB <= budgetMiB,
+  };
 }
 
 export interface Minute {
   readonly number: number;
-  readonly rssMiB: ReadonlyMap<string, { readonly mean: number; readonly most: number }>;
+  /** Less than a minute, at the end. */
+  readonly isWhole: boolean;
+  readonly memory: ReadonlyMap<string, { readonly mean: number; readonly most: number; readonly heap: number | null }>;
   readonly perSecond: number;
+  /** At its end. */
   readonly lag: number;
   readonly alerts: number;
+  /** Alerts that wait for the database at its end; null where none is used. */
+  readonly unstored: number | null;
 }
 
 export function byMinute(samples: readonly Sample[]): readonly Minute[] {
-  const minutes = Map.groupBy(samples, ({ atMs }) => Math.floor(atMs / MINUTE_MS));
+  // The sample of the full minute is its last one.
+  const minutes = Map.groupBy(samples, ({ atMs }) => Math.floor((atMs - 500) / MINUTE_MS));
   let before: Sample | null = null;
   return [...minutes].map(([number, within]) => {
     const first = before ?? within[0];
     const last = within[within.length - 1];
     before = last;
-    const processes = new Set(within.flatMap(({ rssMiB }) => [...rssMiB.keys()]));
-    const rssMiB = new Map(
-      [...processes].map((process) => {
-        const values = within.flatMap((sample) => sample.rssMiB.get(process) ?? []);
-        return [process, { mean: mean(values), most: Math.max(...values) }];
-      }),
-    );
+    const processes = new Set(within.flatMap(({ memory }) => [...memory.keys()]));
+    const memory = new Map([...processes].map((process) => [process, overMinute(process, within)] as const));
     const seconds = Math.max(1, (last.atMs - first.atMs) / 1_000);
-    const perSecond = (last.committed - first.committed) / seconds;
-    return { number: number + 1, rssMiB, perSecond, lag: last.lag, alerts: last.alerts - first.alerts };
+    return {
+      number: number + 1,
+      isWhole: last.atMs - number * MINUTE_MS >= MINUTE_MS - 2_000,
+      memory,
+      perSecond: (last.committed - first.committed) / seconds,
+      lag: last.lag,
+      alerts: last.alerts - first.alerts,
+      unstored: last.stored === null ? null : last.alerts - last.stored,
+    };
+  });
+}
+
+function overMinute(process: string, within: readonly Sample[]) {
+  const found = within.flatMap(({ memory }) => memory.get(process) ?? []);
+  const rss = found.map(({ rssMiB }) => rssMiB);
+  const heaps = found.flatMap(({ heapMiB }) => heapMiB ?? []);
+  return { mean: mean(rss), most: Math.max(...rss), heap: heaps.length === 0 ? null : mean(heaps) };
+}
+
+/**
+ * Why these minutes are no overload of the reading (`database` false) or of the database (true), in words; none where
+ * they are one.
+ */
+export function objections(minutes: readonly Minute[], database: boolean, mostLag: number): readonly string[] {
+  const judged = minutes.filter(({ number, isWhole }) => isWhole && number * MINUTE_MS > WARM_UP_MS);
+  return judged.flatMap((minute) => {
+    const before = minutes.find(({ number }) => number === minute.number - 1);
+    const found: string[] = [];
+    const [left, leftBefore] = database ? [minute.unstored, before?.unstored] : [minute.lag, before?.lag];
+    if ((left ?? 0) <= (leftBefore ?? 0)) found.push(`minute ${minute.number}: what is left did not grow`);
+    if (minute.perSecond <= 0) found.push(`minute ${minute.number}: nothing was committed`);
+    if (database && minute.lag > mostLag) {
+      found.push(`minute ${minute.number}: detection was held up too: ${minute.lag} records left, ${mostLag} at most`);
+    }
+    return found;
   });
 }
 

@@ -60,7 +60,7 @@ export const METRICS = {
   standbyState: gauge('fraud_standby_state', '1 for the state that the standby is in', ['task', 'state']),
   workerHeap: gauge(
     'fraud_worker_heap_bytes',
-    "Memory of a worker thread as V8 counts it: used and total (pages held) of the heap, its limit, and external (buffers and columns, outside the heap)",
+    'Memory of a worker thread as V8 counts it: used and total (pages held) of the heap, its limit, and external (buffers and columns, outside the heap)',
     ['worker', 'kind'],
   ),
   workerRestarts: counter('fraud_worker_restarts_total', 'Restarts of a worker thread', ['worker']),

@@ -150,8 +150,8 @@ export const memorySettings = z.object({
     doc: 'Cards whose state each task holds in memory; the others are in the store on disk.',
     unit: 'keys a task',
   }),
-  budgetMiB: setting(z.int().min(128).max(1_048_576).default(1_024), {
-    doc: 'Memory that columns, caches and buffers of this process may take together; the start prints its parts.',
+  budgetMiB: setting(z.int().min(128).max(1_048_576).default(1_536), {
+    doc: 'Memory that this process may take; the start prints its parts. Heaps of worker threads share what the other parts leave.',
     unit: 'MiB',
   }),
 });

@@ -22,6 +22,8 @@ export interface SupervisorParts {
   /** Each thread gets a door to these as `workerData.door`, and waits there before it is ready. */
   readonly late?: LateSettings<unknown>;
   readonly workers: number;
+  /** Most that V8's heap of one thread may take; a thread that needs more dies, and is started again. V8's own limit where left out. */
+  readonly heapMiB?: number;
   readonly assignment: Assignment;
   readonly clock: Clock;
   onFatal(error: StreamError): void;
@@ -33,6 +35,8 @@ const RESTART_WINDOW_MS = 60_000;
 const START_TIMEOUT_MS = 60_000;
 /** A thread that has stopped its tasks and still does not end (an open handle keeps it) is ended after this. */
 const EXIT_TIMEOUT_MS = 5_000;
+/** V8's own for what has just been made; less of it would copy more of what soon dies. */
+const YOUNG_GENERATION_MIB = 48;
 
 const NOTHING: Assigned = { active: [], standby: [] };
 
@@ -187,11 +191,17 @@ export class Supervisor {
   }
 
   private spawn(number: number): Worker {
-    const { entry, workerData: data, late } = this.parts;
+    const { entry, workerData: data, late, heapMiB } = this.parts;
     const door = late?.door();
     return new Worker(entry, {
       workerData: { worker: number, data, ...(door !== undefined && { door }) },
       ...(door !== undefined && { transferList: [door] }),
+      ...(heapMiB !== undefined && {
+        resourceLimits: {
+          maxYoungGenerationSizeMb: YOUNG_GENERATION_MIB,
+          maxOldGenerationSizeMb: heapMiB - YOUNG_GENERATION_MIB,
+        },
+      }),
       name: `worker-${number}`,
     });
   }

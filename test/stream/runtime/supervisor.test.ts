@@ -178,6 +178,19 @@ describe('a worker thread that dies', () => {
     expect(distrusted).toEqual(its.map((partition) => `store of ${partition} distrusted`).sort());
   });
 
+  it('because it needs more heap than it may have takes nobody along, and is started again', async () => {
+    await make({ heapMiB: 80 }).start();
+    await handlers.onAssigned(active(0, 1));
+    await until(() => supervisor.workers.every(({ memory }) => memory !== null));
+    const limits = supervisor.workers.map(({ memory }) => Math.round((memory?.heapLimitBytes ?? 0) / 1_048_576));
+    expect(limits).toEqual([80, 80]);
+    Atomics.store(data.control, 0, 5);
+    await until(() => supervisor.workers[0].restarts === 1);
+    expect(said.find((line) => line.startsWith('worker 0 died'))).toContain('reaching memory limit');
+    await until(() => data.started[0] === 2);
+    expect([fatal, supervisor.workers[1].restarts]).toEqual([[], 0]);
+  });
+
   it('while it gives up a partition has given it up: the assignment goes on', async () => {
     await make({ workers: 1 }).start();
     await handlers.onAssigned(active(0, 1));

@@ -1,7 +1,7 @@
 /**
  * Owns a worker thread whose tasks do nothing but run. It does what the shared `control` words say, a word a worker:
  * 1 throws out of an event, 2 leaves the process, 3 keeps the thread alive after a stop, 4 lets no
- * task stop any more. `failingPartition` cannot run.
+ * task stop any more, 5 makes and keeps objects without end. `failingPartition` cannot run.
  */
 import { parentPort, workerData } from 'node:worker_threads';
 import { StreamError } from '../../../src/stream/errors.js';
@@ -29,6 +29,7 @@ const poll = setInterval(() => {
   if (command === 2) process.exit(7);
   if (command === 3) setInterval(() => {}, 1000);
   if (command === 4) stopsHang = true;
+  for (const hoard: object[] = []; command === 5; ) hoard.push(Array.from({ length: 1_000 }, () => ({})));
 }, 5);
 
 await serveWorker({
