@@ -35,12 +35,7 @@ describe('the service on the embedded backend', () => {
     const service = workshop.start(flags);
     const api = await service.up();
     expect(performance.now() - service.startedAtMs).toBeLessThan(START_LIMIT_MS);
-    for (const step of [
-      /^embedded log: ready/,
-      /^embedded Postgres: ready/,
-      /^API: http/,
-      /^detector: 2 tasks/,
-    ]) {
+    for (const step of [/^embedded log: ready/, /^embedded Postgres: ready/, /^API: http/, /^detector: 2 tasks/]) {
       await service.line(step, 1);
     }
     await service.line(/^a simulated card world pays 400 payments\/s/, 1);
