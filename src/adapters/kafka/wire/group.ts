@@ -197,11 +197,12 @@ export const SYNC_GROUP: Api<SyncRequest, SyncAnswer> = {
   response: (decoder) => {
     const throttleTimeMs = decoder.readInt32();
     const errorCode = decoder.readInt16();
-    if (errorCode !== 0) throw new KafkaTSApiError(errorCode, null, { throttleTimeMs, errorCode });
     decoder.readCompactString();
     decoder.readCompactString();
-    const given = decodeGiven(decoder.readCompactBytes());
+    const assignment = decoder.readCompactBytes();
     decoder.readTagBuffer();
-    return { given };
+    // Last of all: an answer that is not read to its end is refused as broken, and its code with it.
+    if (errorCode !== 0) throw new KafkaTSApiError(errorCode, null, { throttleTimeMs, errorCode });
+    return { given: decodeGiven(assignment) };
   },
 };
