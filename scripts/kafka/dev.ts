@@ -1,8 +1,9 @@
 /**
- * `npm run kafka`: a broker on 127.0.0.1:9092 (KAFKA_PORT chooses another port) with its data in .kafka/data, and
+ * `npm run kafka`: a broker on 127.0.0.1:9092 (`npm run kafka -- --port N`, or KAFKA_PORT, chooses another port) with its data in .kafka/data, and
  * the topics of `dev-topics.ts`. Ctrl-C stops it; what it holds is there again at the next start.
  */
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import kafkajs from 'kafkajs';
 
 // Node runs this file as it is and wants the real extension, which the type checker would refuse in a plain import.
@@ -12,7 +13,13 @@ const { DEV_TOPICS: topics } = (await import(
   new URL('./dev-topics.ts', import.meta.url).href
 )) as typeof import('./dev-topics.js');
 
-const port = Number(process.env.KAFKA_PORT ?? 9092);
+const { values } = parseArgs({ options: { port: { type: 'string' } } }); // throws at anything else
+const port = Number(values.port ?? process.env.KAFKA_PORT ?? 9092);
+if (!Number.isInteger(port) || port < 1 || port > 65_534) {
+  throw new Error(
+    `--port must be between 1 and 65534 (the controller listens on the next one); it is ${values.port ?? process.env.KAFKA_PORT}`,
+  );
+}
 const directory = join('.kafka', 'data');
 const broker = await startBroker({ directory, port });
 

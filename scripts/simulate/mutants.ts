@@ -273,8 +273,8 @@ export const MUTANTS: readonly Mutant[] = [
     name: 'savepoint-is-cut-short',
     breaks: 'a savepoint lacks what is in the newest epoch of the state log',
     module: 'checkpoint/task-image',
-    find: 'await replay.writeAll();',
-    replace: '',
+    find: 'await replay.writeAll();\n        await readUpTo(',
+    replace: 'await readUpTo(',
   },
   {
     name: 'savepoint-of-two-epochs',

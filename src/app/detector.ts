@@ -15,7 +15,7 @@ import { Supervisor } from '../stream/runtime/supervisor.js';
 import { systemClock } from '../stream/runtime/system-clock.js';
 import type { Configuration } from './configuration/index.js';
 import type { Generation } from './generation.js';
-import { claimOf, groupOf } from './group-claim.js';
+import { claimOf, expectNameFree, groupOf } from './group-claim.js';
 import { AddedPartitions, countedPartitions } from './keying.js';
 import { checkObjects, openObjects } from './objects.js';
 import type { Repartition } from './repartition.js';
@@ -103,7 +103,9 @@ export class Detector {
   async start(place: DetectorPlace): Promise<void> {
     const { configuration, generation, backend } = place;
     const { pipeline, topics } = configuration;
-    const settings = await this.settingsFor(place);
+    const nameIsFree = () =>
+      expectNameFree(this.surroundings.configuration, generation.number, place.admin, this.surroundings.say);
+    const [settings] = await Promise.all([this.settingsFor(place), nameIsFree()]);
     this.supervisor.grow(workersFor(configuration, place.sourcePartitions));
     const assignment = await backend.openAssignment({
       group: groupOf(pipeline.name, generation.number),
@@ -118,6 +120,7 @@ export class Detector {
     this.startedAt = Date.now();
     this.late.give(settings);
     await this.joined;
+    await nameIsFree(); // of two that start at once, one sees the other by now
     await this.added.start();
     this.ticker = setInterval(() => void this.publishProgress(), PROGRESS_EVERY_MS);
   }

@@ -6,11 +6,15 @@
  *    setting may stay in a unit file, also after the pipeline was rescaled.
  */
 import { basename, dirname, resolve } from 'node:path';
+import { cardState } from '../fraud/cards/state.js';
 import type { SavepointManifest, StoredManifest } from '../stream/checkpoint/savepoint-manifest.js';
 import { Savepoints } from '../stream/checkpoint/savepoints.js';
 import { readBeginning } from '../stream/checkpoint/seed.js';
-import { FencedError, StreamError } from '../stream/errors.js';
+import { CorruptDataError, FencedError, StreamError } from '../stream/errors.js';
+import { StoredValueReader } from '../stream/state/migration.js';
+import { expectNobody, expectUnused } from './before-sealing.js';
 import type { Configuration } from './configuration/index.js';
+import { fenceFirstStage } from './first-stage-end.js';
 import {
   findGeneration,
   type Generation,
@@ -41,6 +45,8 @@ export function savepointAddress(given: string, configuration: Configuration, cw
   const whole = resolve(cwd, path);
   return { place: dirname(whole), name: basename(whole) };
 }
+
+const NO_CONSENT = 'A savepoint is begun from only while nobody runs the pipeline';
 
 /** The generation that runs with `pipeline.fromSavepoint`: found, or made. Errors: those of each step, all final. */
 export async function generationFromSavepoint(parts: LogParts & Work, given: string): Promise<Generation> {
@@ -122,10 +128,11 @@ async function plan(
   parts: LogParts & Work,
   current: Generation,
   savepoints: Savepoints,
-  { manifest }: StoredManifest,
+  { id, manifest }: StoredManifest,
 ): Promise<Generation> {
   const { admin, configuration } = parts;
   const { source } = current;
+  await expectNobody(parts, current, NO_CONSENT);
   const { name: savepoint, layout, createdAtMs, generation } = manifest;
   await admin.ensure([{ name: source, partitions: configuration.topics.partitions, cleanup: 'delete' }]);
   const partitions = (await admin.partitionCount(source)) ?? configuration.topics.partitions;
@@ -136,9 +143,23 @@ async function plan(
       `state ${layout.name} version ${layout.version}`,
   );
   // Everything that can be refused is, before anything is sealed.
+  new StoredValueReader(manifest.layout, cardState);
+  await expectWhole(savepoints, savepoint);
+  // Another process that starts with the same setting may be seeding already.
+  await expectUnused(parts, next, (seed) => seed.savepointId === id && seed.generation === next.number);
   if (partitions !== manifest.source.partitions) await expectPlacedKeys(savepoints, manifest);
   await offsetsFor({ ...parts, current, next }, manifest);
   return next;
+}
+
+/** All of it is read before the pipeline is ended for it. Errors: {@link CorruptDataError}, naming the files. */
+async function expectWhole(savepoints: Savepoints, name: string): Promise<void> {
+  const { isWhole, parts } = await savepoints.verify(name);
+  if (isWhole) return;
+  const problems = parts.flatMap(({ problem }) => problem ?? []);
+  throw new CorruptDataError(
+    `Savepoint ${name} is not whole, and nothing was begun from it: ${problems.join('; ')}. Take another one (fraud savepoint list, fraud savepoint verify NAME)`,
+  );
 }
 
 function resumed(current: Generation, pending: PendingGeneration, name: string): Generation {
@@ -152,6 +173,7 @@ async function make(making: MakingGeneration, savepoints: Savepoints, stored: St
   // The way to the new generation leads over the first one's state log, which may not be made yet.
   await admin.ensure([stateLogSpec(current.stateLog, current.partitions)]);
   await sealAll(making);
+  await fenceFirstStage(making, current);
   await seedAll(making, savepoints, stored, offsets);
 }
 

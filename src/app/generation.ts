@@ -8,6 +8,8 @@
  *
  * N1 A generation runs only once all of its tasks are seeded; until then the start is refused, and the command that was
  *    making it is run again, or undone.
+ * N2 A task is seeded only by the seed of the savepoint that the seals name: others are leftovers of earlier attempts.
+ * N3 State logs of later generations without the first one's mean that the way to them is lost, and not a new pipeline.
  */
 import { readSeal } from '../stream/checkpoint/seal.js';
 import type { Seal } from '../stream/epoch/delta.js';
@@ -80,7 +82,10 @@ export function withGeneration(configuration: Configuration, generation: Generat
   return { ...configuration, topics: { ...configuration.topics, payments: source, stateLog } };
 }
 
-/** Follows the seals from the configured state log to the newest generation. */
+/**
+ * Follows the seals from the configured state log to the newest generation. Errors: 'generations-torn'; 'generations-missing'
+ * (N3).
+ */
 export async function findGeneration(parts: LogParts): Promise<FoundGeneration> {
   const lineage: Generation[] = [];
   let current = await firstGeneration(parts);
@@ -88,7 +93,10 @@ export async function findGeneration(parts: LogParts): Promise<FoundGeneration> 
     lineage.push(current);
     const seals = await sealsOf(parts, current);
     const next = nextOf(current, seals);
-    if (next === null) return { lineage, current, pending: null };
+    if (next === null) {
+      if (current.number === 1) await expectFirst(parts, current);
+      return { lineage, current, pending: null };
+    }
     const sealed = seals.flatMap((seal, partition) => (seal === null ? [] : [partition]));
     const seeded = await seededPartitions(parts, next);
     const isReady = sealed.length === current.partitions && seeded.length === next.partitions;
@@ -120,6 +128,24 @@ async function firstGeneration({ admin, configuration }: LogParts): Promise<Gene
   return { number: 1, stateLog, source: payments, partitions: made, seededFrom: null };
 }
 
+/** N3 */
+async function expectFirst(parts: LogParts, first: Generation): Promise<void> {
+  const names = await parts.admin.names();
+  const later = names.filter((name) => name !== first.stateLog && isStateLogOf(first.stateLog, name));
+  if (later.length === 0) return;
+  if (names.includes(first.stateLog)) {
+    const isUsed = await overTasks(parts, first, async (log) => (await log.stateLogRange()).end > 0);
+    if (isUsed.includes(true)) return;
+  }
+  throw new StreamError(
+    'generations-missing',
+    `${first.stateLog} is ${names.includes(first.stateLog) ? 'empty' : 'missing'}, and ${later.join(', ')} ${later.length === 1 ? 'is' : 'are'} there: ` +
+      "the way to the pipeline's newest generation leads over the seals in the first one's state log, which must never be deleted. " +
+      'Nothing was begun anew. Bring that topic back; or, if nothing is to be kept, delete the others (--fresh does); ' +
+      'or begin under another topics.stateLog from a savepoint (fraud savepoint list)',
+  );
+}
+
 /** By partition, the seal at the end of the task's log; null for a task that goes on, or whose log is not made yet. */
 async function sealsOf(parts: LogParts, generation: Generation): Promise<readonly (Seal | null)[]> {
   if ((await parts.admin.partitionCount(generation.stateLog)) === null) return Array(generation.partitions).fill(null);
@@ -143,14 +169,19 @@ function nextOf(current: Generation, seals: readonly (Seal | null)[]): Generatio
 /** Partitions of the generation whose tasks are seeded. */
 async function seededPartitions(parts: LogParts, generation: Generation): Promise<readonly number[]> {
   if ((await parts.admin.partitionCount(generation.stateLog)) === null) return [];
-  const seeded = await overTasks(parts, generation, isSeeded);
+  const seeded = await overTasks(parts, generation, (log) => isSeeded(log, generation));
   return seeded.flatMap((is, partition) => (is ? [partition] : []));
 }
 
-/** A seed is the first record. Tasks truncate behind later checkpoints alone, so what was truncated was seeded. */
-async function isSeeded(log: EpochLog): Promise<boolean> {
+/**
+ * Whether the task began with the savepoint that its generation begins with (N2): the seed is the first record. Tasks
+ * truncate behind later checkpoints alone, so what was truncated was seeded.
+ */
+export async function isSeeded(log: EpochLog, { number, seededFrom }: Generation): Promise<boolean> {
   const { start } = await log.stateLogRange();
-  return start > 0 || (await firstRecord(log)) !== null;
+  if (start > 0) return true;
+  const first = await firstRecord(log);
+  return first?.kind === 'seed' && first.seed.generation === number && first.seed.savepoint === seededFrom;
 }
 
 /** Opens the epoch log of each task, a few at a time, without taking it over; the results are by partition. */
@@ -177,9 +208,9 @@ export async function overTasks<T>(
 
 /** The epoch log of one task of a generation. It reads until `fence()` is called on it. */
 export function openTaskLog(
-  backend: LogBackend,
+  backend: Pick<LogBackend, 'openEpochLog'>,
   pipelineName: string,
-  { number, stateLog }: Generation,
+  { number, stateLog }: Pick<Generation, 'number' | 'stateLog'>,
   partition: number,
 ): Promise<EpochLog> {
   return backend.openEpochLog({

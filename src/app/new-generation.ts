@@ -8,22 +8,27 @@
  *         └── until it is whole: take back (new state log deleted, then tasks opened again)
  *
  * M1 Task 0 is sealed first and opened again last: its seal says which plan holds, should two commands race.
+ * M2 A seed is committed only while the last task, the one opened again first, is still sealed for it, after its own log
+ *    was taken over: who takes back fences that log, or leaves seals that are gone.
  */
 
+import { isDeepStrictEqual } from 'node:util';
 import { objectSnapshotStore } from '../adapters/object-storage/snapshot-store.js';
 import { rocksDbStateStore } from '../adapters/rocksdb/rocksdb-state-store.js';
 import { cardState } from '../fraud/cards/state.js';
 import type { StoredManifest } from '../stream/checkpoint/savepoint-manifest.js';
 import type { Savepoints } from '../stream/checkpoint/savepoints.js';
-import { sealTask } from '../stream/checkpoint/seal.js';
+import { readSeal, sealTask } from '../stream/checkpoint/seal.js';
 import { readBeginning, seedTasks } from '../stream/checkpoint/seed.js';
 import type { Seal } from '../stream/epoch/delta.js';
-import { FencedError, StreamError } from '../stream/errors.js';
+import { FencedError, StreamError, whileDoing } from '../stream/errors.js';
 import { taskIdOf } from '../stream/pipeline/pipeline.js';
 import { systemDisk } from '../stream/runtime/system-disk.js';
 import { stopped } from './drain.js';
 import {
+  findGeneration,
   type Generation,
+  isSeeded,
   type LogParts,
   openTaskLog,
   overTasks,
@@ -44,6 +49,8 @@ export interface MakingGeneration extends LogParts, Work {
 
 const TOPIC_GONE_MS = 30_000;
 const LOOK_AGAIN_MS = 100;
+/** What running the same again does not mend. */
+const HOPELESS: readonly string[] = ['corrupt-data', 'state-migration'];
 /** Times that a task is taken over in a row. */
 const MAX_TRIES = 10;
 
@@ -74,8 +81,7 @@ export function expectSharedCheckpoints({ configuration, backend }: Pick<LogPart
 /** Ends every task of `current`; those that are sealed for `next` already are fine. Errors: 'sealed-already' for another plan. */
 export async function sealAll(parts: MakingGeneration): Promise<void> {
   const { current, next, onProgress } = parts;
-  const { number: generation, stateLog, source, partitions, seededFrom } = next;
-  const seal = { generation, stateLog, source, partitions, savepoint: seededFrom ?? '' };
+  const seal = sealFor(next);
   for (let partition = 0; partition < current.partitions; partition++) await sealOne(parts, partition, seal); // M1
   onProgress(`generation ${current.number} is sealed: ${counted(current.partitions, 'task')}`);
 }
@@ -112,11 +118,36 @@ export async function takeBack(parts: LogParts & Work, current: Generation, pend
   onProgress(`generation ${current.number} is open again: ${counted(sealed.length, 'task')}`);
 }
 
+/** How far `next` is; null where it is whole, or was taken back, perhaps for another one: then it is nobody's here. */
+export async function pendingOf(parts: MakingGeneration): Promise<PendingGeneration | null> {
+  const { pending } = await findGeneration(parts);
+  return pending !== null && isDeepStrictEqual(pending.next, parts.next) ? pending : null;
+}
+
 /**
  * Makes the state log of `next` and seeds its tasks; those that are seeded are left alone. `offsets` says, by partition,
- * where each goes on in the source, which is there.
+ * where each goes on in the source, which is there. Where that cannot be, with this savepoint, and no task is seeded, the
+ * generation is taken back. Errors: 'generation-reopened' where it was taken back by somebody else; those of `seedTasks`.
  */
 export async function seedAll(
+  parts: MakingGeneration,
+  savepoints: Savepoints,
+  savepoint: StoredManifest,
+  offsets: readonly number[],
+): Promise<void> {
+  try {
+    await seedMissing(parts, savepoints, savepoint, offsets);
+  } catch (error) {
+    if (!(error instanceof StreamError) || !HOPELESS.includes(error.code)) throw error;
+    const pending = await pendingOf(parts);
+    if (pending === null) throw error;
+    if (pending.seeded.length > 0) throw whileDoing(error, error.code, stillSealed(parts));
+    await takeBack(parts, parts.current, pending);
+    throw whileDoing(error, error.code, `Generation ${parts.current.number} goes on as it was, the next cannot begin`);
+  }
+}
+
+async function seedMissing(
   parts: MakingGeneration,
   savepoints: Savepoints,
   savepoint: StoredManifest,
@@ -143,10 +174,12 @@ export async function seedAll(
       disk: systemDisk,
       directory,
       clock,
+      expectMeant: () => expectSealed(parts), // M2
       onProgress,
       shouldStop: () => signal.aborted,
     }),
   );
+  await expectSealed(parts);
   const keys = outcomes.reduce((sum, outcome) => sum + (outcome.keys ?? 0), 0);
   const before = outcomes.filter((outcome) => outcome.keys === null).length;
   const more = before === 0 ? '' : ` and ${counted(before, 'task')} seeded before`;
@@ -161,12 +194,46 @@ export async function seedAll(
  */
 async function isWhole(parts: LogParts, next: Generation): Promise<boolean> {
   if ((await parts.admin.partitionCount(next.stateLog)) !== next.partitions) return false;
-  const beginnings = await overTasks(parts, next, async (log) => {
+  const seeded = await overTasks(parts, next, async (log) => {
     await log.fence();
-    return readBeginning(log);
+    const is = await isSeeded(log, next);
+    if (!is && (await readBeginning(log)) === 'other') throw notOurs(next);
+    return is;
   });
-  return beginnings.every((beginning) => beginning !== 'empty');
+  return seeded.every((is) => is);
 }
+
+/** What is not a seed is nobody's attempt at this generation: it is not ours to delete. */
+function notOurs({ number, stateLog }: Generation): StreamError {
+  return new StreamError(
+    'generation-leftover',
+    `${stateLog}, the state log of generation ${number}, holds epochs that no savepoint began: something else wrote there, so it is not deleted. ` +
+      'Find out whose it is; delete it if it is nobody’s, then run this again',
+  );
+}
+
+function sealFor({ number: generation, stateLog, source, partitions, seededFrom }: Generation): Seal {
+  return { generation, stateLog, source, partitions, savepoint: seededFrom ?? '' };
+}
+
+/** M2. Errors: 'generation-reopened'. */
+async function expectSealed({ backend, configuration, current, next }: MakingGeneration): Promise<void> {
+  const log = await openTaskLog(backend, configuration.pipeline.name, current, current.partitions - 1);
+  try {
+    if (isDeepStrictEqual(await readSeal(log), sealFor(next))) return;
+  } finally {
+    await log.close();
+  }
+  throw new StreamError(
+    'generation-reopened',
+    `Generation ${next.number} was taken back by another command while this one was making it: generation ${current.number} goes on. ` +
+      `Run one command at a time; what may be left in ${next.stateLog} is named by the next one`,
+  );
+}
+
+const stillSealed = ({ current, next }: MakingGeneration): string =>
+  `Generation ${current.number} is sealed and ${next.number} is not whole, so the pipeline stands: ` +
+  `bring savepoint ${next.seededFrom} back and run the same command again, or take it back with fraud rescale --undo. The cause`;
 
 export const counted = (count: number, noun: string): string =>
   `${count.toLocaleString('en')} ${noun}${count === 1 ? '' : 's'}`;

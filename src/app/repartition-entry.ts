@@ -16,6 +16,8 @@ import { type FromWorker, serveWorker } from '../stream/runtime/worker.js';
 import { unitName } from '../stream/source-partition.js';
 import { openBackend } from './backend.js';
 import type { Configuration } from './configuration/index.js';
+import { boundToGeneration } from './first-stage-end.js';
+import type { Generation } from './generation.js';
 import { openedOnce } from './keying.js';
 import { openObjects } from './objects.js';
 import { RepartitionTask } from './repartition-task.js';
@@ -27,6 +29,8 @@ import { taskPlacesOf } from './task-places.js';
 export interface RepartitionSettings {
   /** As it was given: its payments topic is one that payments come in by. */
   readonly configuration: Configuration;
+  /** That reads what is written here. */
+  readonly generation: Generation;
   /** Units that begin at their end, where they have not begun yet; all others begin at their start. */
   readonly fromLatest: readonly string[];
 }
@@ -45,6 +49,7 @@ const format = await openPaymentDecoder(configuration, tokenise, warn);
 /** A position and nothing else is kept in it. */
 const openStore = rocksDbStateStore({ writeBufferBytes: 1_048_576 });
 const fromLatest = new Set(data.fromLatest);
+const bound = boundToGeneration(backend, pipeline.name, data.generation);
 const openAdmin = openedOnce(() => backend.openAdmin());
 
 function optionsFor(unit: SourcePartition, stateLogTopic: string, stateDirectory: string): TaskOptions {
@@ -83,7 +88,7 @@ await serveWorker({
           partition: unit.partition,
           worker,
           definition,
-          backend,
+          backend: bound,
           openStore,
           snapshots: objectSnapshotStore(await openObjects(snapshotPlace, configuration)),
           disk: systemDisk,

@@ -10,6 +10,7 @@ import { Supervisor } from '../stream/runtime/supervisor.js';
 import { systemClock } from '../stream/runtime/system-clock.js';
 import { matchingTopics, unitName, unitsOf } from '../stream/source-partition.js';
 import type { Configuration } from './configuration/index.js';
+import type { Generation } from './generation.js';
 import { paymentTopics } from './keying.js';
 import type { RepartitionSettings } from './repartition-entry.js';
 import { repartitionLogsOf } from './repartition-task.js';
@@ -18,6 +19,8 @@ import { FIRST_STAGE_HEAP_MIB } from './task-options.js';
 export interface RepartitionParts {
   /** As it was given, not that of detection. */
   readonly configuration: Configuration;
+  /** That reads what is written here. */
+  readonly generation: Generation;
   readonly backend: LogBackend;
   readonly admin: TopicAdmin;
   onFatal(error: StreamError): void;
@@ -31,13 +34,13 @@ export interface Repartition {
 }
 
 export async function startRepartition(parts: RepartitionParts): Promise<Repartition> {
-  const { configuration, backend, admin, onFatal, say } = parts;
+  const { configuration, generation, backend, admin, onFatal, say } = parts;
   const { pipeline, keying, topics } = configuration;
   const source = paymentTopics(configuration);
   if ('topics' in source && source.topics.includes(topics.payments)) {
     await admin.ensure([{ name: topics.payments, partitions: topics.partitions, cleanup: 'delete' }]);
   }
-  const workerData: RepartitionSettings = { configuration, fromLatest: await fromLatest(parts) };
+  const workerData: RepartitionSettings = { configuration, generation, fromLatest: await fromLatest(parts) };
   const supervisor = new Supervisor({
     entry: new URL('./repartition-entry.js', import.meta.url),
     workerData,

@@ -3,7 +3,8 @@
  * key belongs to from then on. Neighbours: `new-generation.ts` makes it so, `cli/rescale.ts` is the command.
  *
  * R1 What was written under the present layout is processed under it: a rescale is refused while records wait whose card
- *    would be elsewhere. It is looked at before anything is touched, and once more when the tasks are sealed.
+ *    would be elsewhere. It is looked at before anything is touched, when the tasks are sealed, and when the source has
+ *    grown.
  * R2 Keys of the state must be keys of the records, or a card's state would go where its payments do not.
  * R3 Run again after it was cut short, it goes on; only once every task is seeded it cannot be taken back.
  */
@@ -13,6 +14,8 @@ import type { StoredManifest } from '../stream/checkpoint/savepoint-manifest.js'
 import { Savepoints } from '../stream/checkpoint/savepoints.js';
 import { StreamError } from '../stream/errors.js';
 import type { ObjectStore } from '../stream/ports.js';
+import { expectNobody, expectUnused } from './before-sealing.js';
+import { fenceFirstStage } from './first-stage-end.js';
 import {
   findGeneration,
   type Generation,
@@ -21,11 +24,10 @@ import {
   type PendingGeneration,
   unready,
 } from './generation.js';
-import { groupOf } from './group-claim.js';
 import {
-  counted,
   expectSharedCheckpoints,
   type MakingGeneration,
+  pendingOf,
   planned,
   sealAll,
   seedAll,
@@ -51,6 +53,7 @@ export interface Rescaled {
   readonly savepoint: string | null;
 }
 
+const FORCED = 'With --force it is done at once, and whoever still runs it ends with generation-over';
 /** Marks a savepoint that a rescale took of its sealed tasks. */
 const PURPOSE = 'rescale';
 
@@ -58,11 +61,12 @@ const PURPOSE = 'rescale';
 export async function rescale(parts: LogParts & Work, request: RescaleRequest): Promise<Rescaled> {
   expectSharedCheckpoints(parts);
   const { current, pending } = await findGeneration(parts);
-  if (!request.force) await expectNobody(parts, current);
+  if (!request.force) await expectNobody(parts, current, FORCED);
   const next = pending === null ? await plan(parts, current, request) : resumed(current, pending, request);
   if (next === null) return { before: current, after: current, savepoint: null };
   const making = { ...parts, current, next };
   await sealAll(making);
+  await fenceFirstStage(making, current);
   const objects = await openObjects(savepointPlace(parts.configuration), parts.configuration);
   const savepoints = new Savepoints(objects);
   const hasSeeds = (pending?.seeded.length ?? 0) > 0;
@@ -74,6 +78,9 @@ export async function rescale(parts: LogParts & Work, request: RescaleRequest): 
   // Some of the new tasks are seeded: there is a way on, and only that.
   const stored = await (hasSeeds ? look() : orTakenBack(making, savepoints, look));
   await readySource(making);
+  // R1: producers that were not stopped may have written between that look and the growing.
+  const lookAgain = () => expectDrained(moving(making, committedIn(stored.manifest)));
+  if (!hasSeeds) await orTakenBack(making, savepoints, lookAgain);
   const offsets = await offsetsAfter(moving(making, committedIn(stored.manifest)));
   await seedAll(making, savepoints, stored, offsets);
   return { before: current, after: next, savepoint: stored.manifest.name };
@@ -92,23 +99,6 @@ export async function undoRescale(parts: LogParts & Work): Promise<Generation | 
   return current;
 }
 
-async function expectNobody({ admin, configuration }: LogParts, current: Generation): Promise<void> {
-  const { pipeline, kafka, keying } = configuration;
-  const groups = [groupOf(pipeline.name, current.number)];
-  // What the first stage still passes on would come to a topic that nobody reads any more.
-  if (keying.mode === 'repartition') groups.push(`${pipeline.name}.repartition`);
-  for (const group of groups) {
-    const members = await admin.groupMembers(group);
-    if (members.length === 0) continue;
-    throw new StreamError(
-      'pipeline-live',
-      `The pipeline runs: ${counted(members.length, 'process')} in group ${group} (${members.join('; ')}). Stop it first; ` +
-        `one that was killed counts until its session times out (${kafka.sessionTimeoutMs} ms). ` +
-        'With --force it is done at once, and whoever still runs it ends with generation-over',
-    );
-  }
-}
-
 /** What was asked for, as the next generation; null where it is so already. R1 */
 async function plan(parts: LogParts & Work, current: Generation, request: RescaleRequest): Promise<Generation | null> {
   const { configuration, clock } = parts;
@@ -120,6 +110,7 @@ async function plan(parts: LogParts & Work, current: Generation, request: Rescal
   const next = planned(configuration.topics.stateLog, current, { source, partitions, savepoint });
   const committed = await overTasks(parts, current, committedOffset);
   await expectDrained(moving({ ...parts, current, next }, committed));
+  await expectUnused(parts, next);
   return next;
 }
 
@@ -175,8 +166,9 @@ async function orTakenBack<T>(making: MakingGeneration, savepoints: Savepoints, 
   } catch (error) {
     if (!isOneOf(error, ['not-drained', 'keys-foreign', 'source-offsets'])) throw error;
     const { current, next } = making;
-    const sealed = Array.from({ length: current.partitions }, (_, partition) => partition);
-    await takeBack(making, current, { next, sealed, seeded: [] });
+    const pending = await pendingOf(making);
+    if (pending === null) throw error; // another command went on meanwhile
+    await takeBack(making, current, pending);
     if (isTakenByRescale(making)) await deleteIfThere(savepoints, next.seededFrom ?? '');
     throw error;
   }

@@ -152,6 +152,7 @@ async function start(given: Configuration, terminal: Terminal, closers: Closers,
       const { startRepartition } = await import('./repartition.js');
       const firstStage = await startRepartition({
         configuration: writingTo(configuration, generation),
+        generation,
         backend,
         admin,
         onFatal: fail,

@@ -3,6 +3,7 @@
  * the service running beside it or not. Neighbours: `stream/checkpoint/savepoint.ts` makes them, `cli/savepoint.ts` is
  * the command, `new-generation.ts` begins tasks from them.
  */
+import { randomUUID } from 'node:crypto';
 import { join } from 'node:path';
 import { objectSnapshotStore } from '../adapters/object-storage/snapshot-store.js';
 import { rocksDbStateStore } from '../adapters/rocksdb/rocksdb-state-store.js';
@@ -38,9 +39,9 @@ export function savepointPlace({ savepoints, dataDir }: Pick<Configuration, 'sav
   return savepoints.directory ?? join(dataDir, 'savepoints');
 }
 
-/** `why` is one word more, such as `stop`. */
+/** To the millisecond: several instances stop within one second. `why` is one word more, such as `stop`. */
 export function savepointName(pipeline: string, generation: number, nowMs: number, why = ''): string {
-  const time = new Date(nowMs).toISOString().replace(/[-:]|\.\d+/g, '');
+  const time = new Date(nowMs).toISOString().replace(/[-:.]/g, '');
   return `${pipeline}-g${generation}-${why === '' ? '' : `${why}-`}${time}`;
 }
 
@@ -77,6 +78,7 @@ export async function takeSavepoint(parts: TakingSavepoint): Promise<SavepointMa
       onProgress,
       shouldStop,
       replaceUnfinished: parts.replaceUnfinished ?? false,
+      attempt: randomUUID().slice(0, 8),
       openImage: async (partition) => {
         const epochLog = await openTaskLog(backend, configuration.pipeline.name, generation, partition);
         try {

@@ -43,6 +43,7 @@ export const rescaleCommand: Command = {
     if (invocation.words.length > 0) throw new UsageError('It takes flags alone. See: fraud rescale --help');
     const undo = invocation.flags.has('undo');
     if (undo === invocation.flags.has('partitions')) throw new UsageError('Say --partitions N, or --undo.');
+    if (!undo) partitionsOf(invocation);
     const release = await alone(invocation);
     try {
       return await withBackend(invocation, surroundings, { makeMissing: false }, (backend) =>
@@ -53,6 +54,11 @@ export const rescaleCommand: Command = {
     }
   },
 };
+
+/** Refused before anything is opened or locked. */
+function partitionsOf(invocation: Invocation): number {
+  return wholeFlag(invocation, 'partitions', 0, 1);
+}
 
 /** On the embedded log the lock of the data directory tells whether the service runs, and keeps it from starting. */
 async function alone({ configuration }: Invocation): Promise<() => Promise<void>> {
@@ -67,7 +73,7 @@ async function run(backend: LogBackend, invocation: Invocation, surroundings: Su
   const { print } = surroundings;
   const { rescale } = await import('../app/rescale.js');
   const request = {
-    partitions: wholeFlag(invocation, 'partitions', 0, 1),
+    partitions: partitionsOf(invocation),
     source: textFlag(invocation, 'source'),
     force: invocation.flags.has('force'),
   };

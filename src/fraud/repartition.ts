@@ -22,10 +22,13 @@ export interface CardRepartitionParts {
   readonly deadLetterLimits: DeadLetterLimits;
 }
 
-/** One for each source topic. Pipelines' names have no dot, so no other pipeline's tasks have the same ids. */
+/** Pipelines' names have no dot, so no other pipeline's first stage has the same name. */
+export const cardRepartitionName = (pipeline: string, topic: string): string => `${pipeline}.repartition.${topic}`;
+
+/** One for each source topic. */
 export function cardRepartition(parts: CardRepartitionParts): RepartitionPipeline<PaymentBatch> {
   return repartitionPipeline({
-    name: `${parts.pipeline}.repartition.${parts.topic}`,
+    name: cardRepartitionName(parts.pipeline, parts.topic),
     version: PIPELINE_VERSION,
     source: paymentSource({ topic: parts.topic, decoder: parts.decoder }),
     to: parts.byCardTopic,

@@ -126,6 +126,8 @@ export interface TopicAdmin {
   progress(group: string, topic: string): Promise<ReadonlyMap<number, number>>;
   /** Who takes part in a group now, in words; one that died counts until its session times out. */
   groupMembers(group: string): Promise<readonly string[]>;
+  /** What each of them claims to run; null where it claims nothing, or the group is just being shared out. */
+  groupClaims(group: string): Promise<readonly (string | null)[]>;
   close(): Promise<void>;
 }
 

@@ -9,7 +9,7 @@ import { rocksDbStateStore } from '../../src/adapters/rocksdb/rocksdb-state-stor
 import { CorruptDataError } from '../../src/stream/errors.js';
 import type { SnapshotStore } from '../../src/stream/ports.js';
 import { describeSnapshotStore } from './snapshot-store.contract.js';
-import { snapshotStoreOver, writeFiles } from './snapshot-store.kit.js';
+import { beforePuts, readFiles, snapshotStoreOver, writeFiles } from './snapshot-store.kit.js';
 
 const bases: string[] = [];
 afterAll(async () => {
@@ -42,6 +42,35 @@ describe('the directory snapshot store', () => {
   beforeEach(async () => {
     base = await newBase();
     root = path.join(base, 'kept');
+  });
+
+  it('loses nothing of a snapshot under way when an owner of before deletes another one', async () => {
+    const before = inDirectory(root);
+    const source = path.join(base, 'source');
+    await writeFiles(source, { one: '1'.repeat(100) });
+    await before.put('task', '1', source);
+    const objects = beforePuts(directoryObjects({ directory: root }), async (name) => {
+      if (name.endsWith('.manifest')) await before.delete('task', '1');
+    });
+    await writeFiles(source, { two: '2'.repeat(100) });
+    await objectSnapshotStore(objects).put('task', '2', source);
+    await before.restore('task', '2', path.join(base, 'restored'));
+    expect(await readFiles(path.join(base, 'restored'))).toEqual({ one: '1'.repeat(100), two: '2'.repeat(100) });
+    expect(await directoryObjects({ directory: root }).list('task/uploads/')).toEqual([]);
+  });
+
+  it('clears what a put that crashed has left, once it is an hour ago', async () => {
+    let nowMs = 1_000;
+    const objects = directoryObjects({ directory: root });
+    const store = objectSnapshotStore(objects, { now: () => nowMs });
+    await objects.put('task/uploads/crashed', Buffer.from('1000'));
+    await objects.put('task/contents/left-over', Buffer.from('left over'));
+    nowMs += 3_599_999;
+    await store.delete('task', 'another');
+    expect(await objects.list('task/')).toHaveLength(2);
+    nowMs += 1;
+    await store.delete('task', 'another');
+    expect(await objects.list('task/')).toEqual([]);
   });
 
   it('does not read a file again that it knows by name, size, inode and time', async () => {

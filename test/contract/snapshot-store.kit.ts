@@ -29,6 +29,24 @@ export async function contentOf(objects: ObjectStore, task: string, id: string, 
 }
 
 /** `base`: an existing directory for the sources. */
+/** Says when the store puts an object: a way to do something in the middle of a snapshot. */
+export function beforePuts(objects: ObjectStore, before: (name: string) => Promise<void>): ObjectStore {
+  const { place } = objects;
+  return {
+    place,
+    put: async (name, bytes) => {
+      await before(name);
+      await objects.put(name, bytes);
+    },
+    putFile: (name, from) => objects.putFile(name, from),
+    get: (name) => objects.get(name),
+    getFile: (name, to) => objects.getFile(name, to),
+    sizeOf: (name) => objects.sizeOf(name),
+    list: (prefix) => objects.list(prefix),
+    delete: (names) => objects.delete(names),
+  };
+}
+
 export function snapshotStoreOver(objects: ObjectStore, base: string): SnapshotStoreUnderTest {
   let made = 0;
   return {

@@ -59,12 +59,13 @@ describe('the snapshot store in S3', () => {
   };
   const puts = () => server.requests.filter((request) => request.startsWith('PUT ')).map((r) => r.replace(/\?.*/, ''));
 
-  it('sends a content once, and for an unchanged directory nothing but the manifest', async () => {
+  it('sends a content once, and for an unchanged directory nothing but the manifest, between its mark and the end of that', async () => {
     await put('1');
     server.requests.length = 0;
     expect((await put('2')).newBytes).toBe(0);
-    expect(puts()).toHaveLength(1);
-    expect(puts()[0]).toMatch(/\/pipelines\/a\/task\/snapshots\/000000000002-2\.manifest$/);
+    expect(puts()).toHaveLength(2);
+    expect(puts()[0]).toMatch(/\/pipelines\/a\/task\/uploads\/2$/);
+    expect(puts()[1]).toMatch(/\/pipelines\/a\/task\/snapshots\/000000000002-2\.manifest$/);
   });
 
   it('keeps the manifest last: none is there when a content could not be sent', async () => {

@@ -136,6 +136,10 @@ describe.skipIf(source?.kind !== 'java')('members of a group', () => {
         'It runs: pipeline p on state log a. This process would run: pipeline p on state log b.',
       ),
     });
+    const admin = await backend.openAdmin();
+    cleanUps.push(() => admin.close());
+    await expect.poll(() => admin.groupClaims(group), { timeout: 10_000 }).toEqual(['pipeline p on state log a']);
+    expect(await admin.groupClaims(unique('nobody'))).toEqual([]);
     // Whoever was there first noticed nothing, and holds everything.
     await until('settled', () => complete([first], unitsOf(topic, 2).map(unitName), 0));
     expect([first.lost, first.failed]).toEqual([[], []]);

@@ -10,9 +10,10 @@ import { createInterface } from 'node:readline';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { findGeneration } from '../../src/app/generation.js';
 import { openObjects } from '../../src/app/objects.js';
-import { rescale } from '../../src/app/rescale.js';
+import { rescale, undoRescale } from '../../src/app/rescale.js';
 import { savepointPlace } from '../../src/app/savepoints.js';
 import { Savepoints } from '../../src/stream/checkpoint/savepoints.js';
+import type { TopicAdmin } from '../../src/stream/ports.js';
 import { typescriptFlags } from '../support/child.js';
 import { lastPayments, type Outcome, paymentsInPieces, RescaleWorld, type WorldPayment } from './rescale-world.js';
 import { ROOT } from './service.js';
@@ -119,6 +120,48 @@ describe('rescaling on the embedded log', () => {
     await foreign.run();
   });
 
+  it('stops where it was taken back while it slept, and the state of then is never taken for a later one', async () => {
+    const slow = await world('slow', '--partitions=2');
+    await slow.prepare();
+    await slow.pay(pieces[0]);
+    await slow.run();
+    const sleeping = asleep(slow.admin, 'ensure', ([specs]) => specs.some(({ name }) => name === 'fraud.state-g2'));
+    const late = rescale({ ...slow.parts, admin: sleeping.admin }, request(3, 'payments.three'));
+    const ended = expect(late).rejects.toMatchObject({ code: 'generation-reopened' });
+    await sleeping.reached;
+    expect(await undoRescale(slow.parts)).toMatchObject({ number: 1 });
+    sleeping.wake();
+    await ended;
+
+    await slow.pay(pieces[1]);
+    await slow.run();
+    const { cards } = await slow.outcome('before');
+    await rescale(slow.parts, request(3, 'payments.three'));
+    expect(await slow.generation()).toMatchObject({ number: 2, partitions: 3 });
+    await slow.run();
+    expect([...(await slow.outcome('after')).cards].sort()).toEqual([...cards].sort());
+  });
+
+  it('is taken back where payments are written right until the source grows', async () => {
+    const busy = await world('busy', '--partitions=2');
+    await busy.prepare();
+    await busy.pay(pieces[0].slice(0, 200));
+    await busy.run();
+    const growing = asleep(busy.admin, 'grow', () => true);
+    const moving = rescale({ ...busy.parts, admin: growing.admin }, request(3));
+    const ended = expect(moving).rejects.toMatchObject({ code: 'not-drained' });
+    await growing.reached;
+    const writer = await busy.backend.openWriter();
+    const late = { topic: 'payments.raw', headers: [], timestampMs: 0 };
+    await writer.write(pieces[1].slice(0, 50).map((payment) => ({ ...payment, ...late })));
+    await writer.close();
+    growing.wake();
+    await ended;
+    expect(await findGeneration(busy.parts)).toMatchObject({ current: { number: 1 }, pending: null });
+    await busy.run();
+    expect(await rescale(busy.parts, request(3))).toMatchObject({ after: { number: 2, partitions: 3 } });
+  });
+
   it('goes on where it was killed, at whatever step, and can be taken back until it is complete', async () => {
     const name = 'killed';
     const flags = [`--data-dir=${path.join(directory, name)}`];
@@ -159,6 +202,30 @@ describe('rescaling on the embedded log', () => {
     expect([...outcome.cards].sort()).toEqual([...undisturbed.cards].sort());
   });
 });
+
+/** An admin whose first call of `method` that `when` knows waits until it is woken. */
+function asleep<M extends 'ensure' | 'grow'>(
+  admin: TopicAdmin,
+  method: M,
+  when: (given: Parameters<TopicAdmin[M]>) => boolean,
+): { readonly admin: TopicAdmin; readonly reached: Promise<void>; wake(): void } {
+  const reached = Promise.withResolvers<void>();
+  const woken = Promise.withResolvers<void>();
+  const sleeping = new Proxy(admin, {
+    get(target, name: keyof TopicAdmin) {
+      const call = target[name] as (...given: unknown[]) => Promise<unknown>;
+      if (name !== method) return call.bind(target);
+      return async (...given: unknown[]) => {
+        if (when(given as Parameters<TopicAdmin[M]>)) {
+          reached.resolve();
+          await woken.promise;
+        }
+        return call.apply(target, given);
+      };
+    },
+  });
+  return { admin: sleeping, reached: reached.promise, wake: () => woken.resolve() };
+}
 
 async function refusesToRun(name: string): Promise<void> {
   const half = await world(name);

@@ -5,10 +5,12 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readTopic } from '../../scripts/prove/outputs.js';
 import { generationFromSavepoint, savepointAddress } from '../../src/app/from-savepoint.js';
+import { findGeneration } from '../../src/app/generation.js';
 import { rescale } from '../../src/app/rescale.js';
 import { runCommandLine } from '../../src/cli/main.js';
 import { openCommandBackend } from '../../src/cli/open-backend.js';
 import type { Alert } from '../../src/fraud/alerts/alert.js';
+import type { TopicAdmin } from '../../src/stream/ports.js';
 import { systemClock } from '../../src/stream/runtime/system-clock.js';
 import { configurationOf, paymentsInPieces, RescaleWorld } from './rescale-world.js';
 
@@ -33,6 +35,12 @@ async function fraud(...words: readonly string[]) {
   const code = await runCommandLine([...words, ...flags], surroundings, '0');
   return { code, said: said.join('\n') };
 }
+
+/** The same admin, with some calls replaced. */
+const adminWith = (admin: TopicAdmin, calls: Partial<TopicAdmin>): TopicAdmin =>
+  new Proxy(admin, {
+    get: (target, name: keyof TopicAdmin) => calls[name] ?? (target[name] as () => unknown).bind(target),
+  });
 
 describe('savepoints', () => {
   const pieces = paymentsInPieces(900, 2);
@@ -60,7 +68,7 @@ describe('savepoints', () => {
       said: expect.stringMatching(/savepoint kept in .*savepoints: \d+ keys, .* MiB, in /),
     });
     expect(named.said).toMatch(/fraud-detection-1: payments\.raw\/1 epoch \d+, offset \d+, \d+ keys/);
-    expect((await fraud('savepoint', 'create')).said).toMatch(/savepoint fraud-detection-g1-\d{8}T\d{6}Z in /);
+    expect((await fraud('savepoint', 'create')).said).toMatch(/savepoint fraud-detection-g1-\d{8}T\d{9}Z in /);
     const list = await fraud('savepoint', 'list');
     expect(list.said).toMatch(
       /^kept {2}\S+ {2}fraud-detection version 1, generation 1, 2 tasks, card state version \d+, \d+ keys/m,
@@ -156,6 +164,41 @@ describe('savepoints', () => {
       await elsewhere.close();
     }
     expect(await world.generation()).toMatchObject({ number: 3 });
+  });
+
+  it('that are bad end no pipeline: it is not sealed, or opened again where that shows late', async () => {
+    const spoil = (name: string) => {
+      const parts = path.join(dataDir, 'savepoints', name, 'parts');
+      for (const part of readdirSync(parts)) writeFileSync(path.join(parts, part), 'nothing');
+    };
+    const untouched = { current: { number: 3 }, pending: null };
+    await fraud('savepoint', 'create', 'bad');
+    const live = adminWith(world.admin, { groupMembers: async () => ['somebody'] });
+    await expect(generationFromSavepoint({ ...world.parts, admin: live }, 'bad')).rejects.toMatchObject({
+      code: 'pipeline-live',
+      message: expect.stringContaining('1 process in group'),
+    });
+    spoil('bad');
+    await expect(generationFromSavepoint(world.parts, 'bad')).rejects.toMatchObject({
+      code: 'corrupt-data',
+      message: expect.stringMatching(/nothing was begun from it: .*bad\/parts/),
+    });
+    expect(await findGeneration(world.parts)).toMatchObject(untouched);
+
+    await fraud('savepoint', 'create', 'worse');
+    const late = adminWith(world.admin, {
+      ensure: (specs) => {
+        if (specs.some(({ name }) => name === 'fraud.state-g4')) spoil('worse');
+        return world.admin.ensure(specs);
+      },
+    });
+    await expect(generationFromSavepoint({ ...world.parts, admin: late }, 'worse')).rejects.toMatchObject({
+      code: 'corrupt-data',
+      message: expect.stringContaining('Generation 3 goes on as it was'),
+    });
+    expect(await findGeneration(world.parts)).toMatchObject(untouched);
+    expect(await world.admin.partitionCount('fraud.state-g4')).toBe(null);
+    await world.run();
   });
 
   it.each([

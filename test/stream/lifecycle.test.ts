@@ -402,3 +402,21 @@ describe('timers', () => {
     await expect(world.task({}, { pipeline: circling }).run()).rejects.toMatchObject({ code: 'timer-loop' });
   });
 });
+
+describe('a task whose newest checkpoint is damaged', () => {
+  it('warns with its name and that of the file, and counts it', async () => {
+    await world.write(inputs);
+    const checkpoint = { ...kitOptions.checkpoint, intervalMs: 1, truncateLog: false };
+    await world.runToEndOf(() => world.snapshots.ids('kit-0').length > 0, { checkpoint });
+    const newest = world.snapshots.ids('kit-0').at(-1) ?? '';
+    world.snapshots.spoil('kit-0', newest, 'entries.bin', Buffer.from('no entries'));
+    world.disk.remove('state/kit-0');
+    const task = world.task({ checkpoint: { ...checkpoint, intervalMs: 60_000 } });
+    const run = task.run().catch((error: unknown) => error);
+    await until(() => world.warned.some((line) => line.includes('is unusable')));
+    task.stop();
+    await run;
+    expect(world.warned).toContainEqual(expect.stringMatching(new RegExp(`${newest} is unusable.*entries.bin`)));
+    expect(task.status().counters['checkpoint.unusable']).toBe(1);
+  });
+});

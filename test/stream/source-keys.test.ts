@@ -15,6 +15,8 @@ import { kitOptions, until } from './task-world.js';
 
 const PARTITIONS = 4;
 const BATCH = 256;
+/** How long each takes, for the check. */
+const BATCH_MS = 10_000;
 const PAYMENTS = 40_000;
 
 interface Paid {
@@ -53,8 +55,14 @@ async function checked(
     partitionsNow: async () => PARTITIONS,
     ...overrides,
   };
-  const keys = new SourceKeys({ topic: 'in', partition: 1 }, options, (name, by) => {
+  const count = (name: string, by: number) => {
     counters[name] = (counters[name] ?? 0) + by;
+  };
+  const warned: string[] = [];
+  let batches = 0;
+  const keys = new SourceKeys({ topic: 'in', partition: 1 }, options, count, {
+    clock: { monotonic: () => batches * BATCH_MS },
+    warn: (message) => warned.push(message),
   });
   const mine = paid
     .map((payment, i) => ({ payment, key: bufferOf(keyOf(payment)), i }))
@@ -62,11 +70,12 @@ async function checked(
   let processed = 0;
   for (let at = 0; at < mine.length && keys.stop === null; at += BATCH) {
     const batch = filled(mine.slice(at, at + BATCH), at);
+    batches++;
     await keys.look(batch.records);
     batch.count = batch.records.count;
     if (batch.records.count > 0 && keys.compare(batch)) processed += batch.records.count;
   }
-  return { stop: keys.stop, counters, processed, of: mine.length };
+  return { stop: keys.stop, counters, processed, of: mine.length, warned, batches };
 }
 
 const bufferOf = (text: string | null) => (text === null ? null : Buffer.from(text));
@@ -126,6 +135,22 @@ describe('a source that is keyed by card', () => {
     expect(counters['keying.misplaced']).toBeGreaterThan(20);
     expect(Object.keys(counters)).toEqual(['keying.misplaced']);
   });
+
+  it('is warned of at the first wrong record, and then once a minute with how many there were', async () => {
+    const few = await checked(
+      ({ cardId }) => cardId,
+      (key, i) => (i === 5_000 ? 1 : murmur2(key, i)),
+    );
+    expect(few.warned).toHaveLength(few.counters['keying.misplaced'] ?? 0);
+    let nth = 0;
+    const { warned, batches } = await checked(
+      ({ cardId, merchantId }) => (nth++ % 400 === 0 ? merchantId : cardId),
+      (key, i) => (i % 500 === 0 ? 1 : murmur2(key, i)),
+    );
+    expect(warned.length).toBeGreaterThan(3);
+    expect(warned.length).toBeLessThanOrEqual(1 + (batches * BATCH_MS) / 60_000);
+    expect(warned[1]).toMatch(/in-1 .* [1-9]\d* on another partition/);
+  });
 });
 
 describe('a source that is not keyed by card', () => {
@@ -138,6 +163,7 @@ describe('a source that is not keyed by card', () => {
   it('stops the task without a single payment where records have no key', async () => {
     const { stop, processed, counters } = await checked(() => null);
     expectStop(stop, /without a key/);
+    expectStop(stop, /101 of the 101 looked at in this window were wrong, and 1 % of 10000 is the limit/);
     expect(processed).toBe(0);
     expect(counters['keying.keyless']).toBe(101);
   });

@@ -27,6 +27,8 @@ export class TaskWorld {
   readonly disk = new MemoryDisk();
   readonly snapshots = memorySnapshotStore(this.disk);
   readonly said: string[] = [];
+  /** Those of what tasks said that are warnings. */
+  readonly warned: string[] = [];
   storeFault: StoreFault = () => {};
   private readonly openStore: OpenStateStore = memoryStateStore({
     disk: this.disk,
@@ -61,7 +63,10 @@ export class TaskWorld {
       clock: systemClock,
       options: { ...kitOptions, ...overrides },
       trustsStore: parts.trustsStore ?? true,
-      say: (_level, message) => this.said.push(message),
+      say: (level, message) => {
+        this.said.push(message);
+        if (level === 'warn') this.warned.push(message);
+      },
     });
   }
 

@@ -1,5 +1,6 @@
 /** Names of generations, what a start makes of topics that do not fit, and the time that a part has to stop. */
 import { describe, expect, it } from 'vitest';
+import { expectUnused } from '../../src/app/before-sealing.js';
 import { Closers } from '../../src/app/closers.js';
 import { loadConfiguration } from '../../src/app/configuration/index.js';
 import { currentGeneration, findGeneration, isStateLogOf, stateLogOf } from '../../src/app/generation.js';
@@ -8,12 +9,14 @@ import { savepointName } from '../../src/app/savepoints.js';
 import { expectDrained } from '../../src/app/source-offsets.js';
 import { prepareTopics } from '../../src/app/topics.js';
 import { sealTask } from '../../src/stream/checkpoint/seal.js';
+import { encodeSeed } from '../../src/stream/epoch/delta.js';
 import { ownerIdOf } from '../../src/stream/pipeline/pipeline.js';
 import { systemClock } from '../../src/stream/runtime/system-clock.js';
 import { makeMemoryLog } from '../../src/stream/testing/memory-log.js';
 
 const configuration = loadConfiguration({ argv: ['--partitions=2'], env: {}, cwd: '/', readFile: () => undefined });
 const SEAL = { generation: 2, stateLog: 'fraud.state-g2', source: 'payments.raw', partitions: 3, savepoint: 's1' };
+const work = { clock: systemClock, signal: new AbortController().signal, onProgress: () => {} };
 
 async function log() {
   const backend = makeMemoryLog().open();
@@ -25,13 +28,13 @@ async function log() {
     await sealTask(epochLog, value);
     await epochLog.close();
   };
-  const seed = async (partition: number) => {
-    const epochLog = await backend.openEpochLog({
-      taskId: `s-${partition}`,
-      stateLog: { topic: SEAL.stateLog, partition },
-    });
-    await sealTask(epochLog, { ...SEAL, generation: 9 }); // any record will do
-    await sealTask(epochLog, null);
+  const seed = async (partition: number, savepoint = SEAL.savepoint) => {
+    const taskId = `s-${partition}`;
+    const epochLog = await backend.openEpochLog({ taskId, stateLog: { topic: SEAL.stateLog, partition } });
+    const resume = { epoch: 1, sourceOffset: 0, stateLogOffset: 0, maxEventTimeMs: null, cursors: {} };
+    const begun = { taskId, generation: 2, savepoint, savepointId: `id of ${savepoint}`, snapshotId: 'chk-1', resume };
+    await epochLog.fence();
+    await epochLog.commit({ outputs: [], stateLog: encodeSeed(begun, epochLog.maxRecordBytes) });
     await epochLog.close();
   };
   return { ...parts, seal, seed };
@@ -48,7 +51,9 @@ describe('generations', () => {
     expect(isStateLogOf('fraud.state', 'fraud.state-g2')).toBe(true);
     expect(isStateLogOf('fraud.state', 'fraud.state-g2x')).toBe(false);
     expect(ownerIdOf('fraud-g2', 1, 0)).not.toBe(ownerIdOf('fraud', 2, 0));
-    expect(savepointName('fraud', 3, Date.UTC(2026, 0, 2, 3, 4, 5, 6), 'stop')).toBe('fraud-g3-stop-20260102T030405Z');
+    expect(savepointName('fraud', 3, Date.UTC(2026, 0, 2, 3, 4, 5, 6), 'stop')).toBe(
+      'fraud-g3-stop-20260102T030405006Z',
+    );
   });
 
   it('follow one another over the seals, and only once all tasks are sealed and all of the next are seeded', async () => {
@@ -81,12 +86,45 @@ describe('generations', () => {
     const { current, pending } = await findGeneration({ ...parts, admin });
     if (pending === null) throw new Error('nothing is pending');
     await seed(2); // what was committed and not yet readable when it was looked for
-    const work = { clock: systemClock, signal: new AbortController().signal, onProgress: () => {} };
     await expect(takeBack({ ...parts, ...work, admin }, current, pending)).rejects.toMatchObject({
       code: 'generation-whole',
     });
     expect(await admin.partitionCount(SEAL.stateLog)).toBe(3);
     expect(await currentGeneration({ ...parts, admin })).toMatchObject({ number: 2 });
+  });
+
+  it('are not whole through the seeds of another savepoint, which an attempt taken back has left', async () => {
+    const { seal, seed, admin, ...parts } = await log();
+    await admin.ensure([{ name: SEAL.stateLog, partitions: 3, cleanup: 'delete' }]);
+    const next = { number: 2, stateLog: SEAL.stateLog, source: SEAL.source, partitions: 3, seededFrom: 's1' };
+    await expectUnused({ ...parts, admin }, next);
+    for (const partition of [0, 1, 2]) await seed(partition, 'older');
+    await expect(expectUnused({ ...parts, admin }, next)).rejects.toMatchObject({
+      code: 'generation-leftover',
+      message: expect.stringContaining('partition 1 began with savepoint older'),
+    });
+    await expectUnused({ ...parts, admin }, next, ({ savepointId }) => savepointId === 'id of older');
+    for (const partition of [0, 1]) await seal('fraud.state', partition, SEAL);
+    const { current, pending } = await findGeneration({ ...parts, admin });
+    expect(pending).toMatchObject({ sealed: [0, 1], seeded: [] });
+    if (pending === null) throw new Error('nothing is pending');
+    await takeBack({ ...parts, ...work, admin }, current, pending);
+    expect(await admin.partitionCount(SEAL.stateLog)).toBe(null);
+    expect(await currentGeneration({ ...parts, admin })).toMatchObject({ number: 1 });
+  });
+
+  it('are not begun anew where the first one’s state log, and so the way to the newest, is gone', async () => {
+    const { seal, admin, ...parts } = await log();
+    await admin.ensure([{ name: SEAL.stateLog, partitions: 3, cleanup: 'delete' }]);
+    const find = () => currentGeneration({ ...parts, admin });
+    const missing = { code: 'generations-missing', message: expect.stringContaining('fraud.state-g2 is there') };
+    await expect(find()).rejects.toMatchObject(missing);
+    await admin.delete(['fraud.state']);
+    await expect(find()).rejects.toMatchObject(missing);
+    await admin.ensure([{ name: 'fraud.state', partitions: 2, cleanup: 'delete' }]);
+    await seal('fraud.state', 1, SEAL);
+    await seal('fraud.state', 1, null);
+    expect(await find()).toMatchObject({ number: 1 });
   });
 
   it('are not left while a producer has a Kafka transaction open on the source', async () => {

@@ -80,6 +80,10 @@ export class EmbeddedTopicAdmin implements TopicAdmin {
     return [];
   }
 
+  async groupClaims(): Promise<readonly (string | null)[]> {
+    return [];
+  }
+
   async close(): Promise<void> {}
 
   private readProgress(group: string, topic: string): Map<number, number> {

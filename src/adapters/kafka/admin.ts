@@ -13,6 +13,7 @@ import { toldByKafkajs } from './kafkajs-errors.js';
 import { type Leaders, offsetOf } from './leader.js';
 import { atMost } from './links.js';
 import { Deadline, pause } from './waiting.js';
+import { decodeSubscription } from './wire/group.js';
 
 /** Who commits offsets in a group: a member, or, with nobody in the group, anyone. */
 export interface GroupIdentity {
@@ -23,6 +24,8 @@ export interface GroupIdentity {
 const NO_MEMBER: GroupIdentity = { memberId: '', generation: -1 };
 /** Later versions name topics by id. */
 const OFFSET_COMMIT = atMost(API.OFFSET_COMMIT, 8);
+/** Later versions refuse a group that is not there. */
+const DESCRIBE_GROUPS = atMost(API.DESCRIBE_GROUPS, 5);
 /** A reader that is behind by less sees each state of a compacted topic as it was, and not a mixture of two. */
 const COMPACTION_LAG_MS = 24 * 3_600_000;
 /** A record's headers and framing above its key and value; brokers count them in max.message.bytes. */
@@ -176,6 +179,20 @@ export class KafkaTopicAdmin implements TopicAdmin {
       return groups.flatMap(({ members }) => members).map(({ clientId, clientHost }) => `${clientId} at ${clientHost}`);
     } catch (error) {
       throw toldByKafkajs(error, 'DescribeGroups', `group ${group}`);
+    }
+  }
+
+  /** Not through kafkajs: every start of a detector asks. */
+  async groupClaims(group: string): Promise<readonly (string | null)[]> {
+    const deadline = new Deadline(this.parts.leaders.deadlineMs);
+    try {
+      const request = { groups: [group], includeAuthorizedOperations: false };
+      const { groups } = await this.coordinatorOf(group).askUntilAnswered(DESCRIBE_GROUPS, request, deadline, true);
+      const members = groups.flatMap((one) => one.members);
+      // While the group is being shared out, the broker does not tell what members said.
+      return members.map(({ memberMetadata: said }) => (said.length === 0 ? null : decodeSubscription(said).claim));
+    } catch (error) {
+      throw told(error, 'DescribeGroups', `group ${group}`);
     }
   }
 

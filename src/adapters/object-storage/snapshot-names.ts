@@ -25,6 +25,14 @@ export function contentName(task: string, sha256: string): string {
   return contentsOf(task) + sha256;
 }
 
+export function uploadsOf(task: string): string {
+  return `${segment(task)}/uploads/`;
+}
+
+export function uploadName(task: string, id: string): string {
+  return uploadsOf(task) + segment(id);
+}
+
 export function snapshotsOf(task: string): string {
   return `${segment(task)}/snapshots/`;
 }

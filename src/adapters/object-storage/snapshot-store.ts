@@ -4,6 +4,7 @@
  *
  *   <task>/contents/<sha256>                      a file's content, named by itself
  *   <task>/snapshots/<number>-<id>.manifest       written last; <number> grows with each
+ *   <task>/uploads/<id>                           there while a snapshot is being put: when that began, ms since 1970
  *
  * Invariants:
  *   S1 Contents are named by their SHA-256, so one file is never taken for another, whatever the two are called; RocksDB
@@ -11,13 +12,20 @@
  *   S2 A source file is read only if it is new: same name, size, inode and time of change (ns) as in an earlier snapshot
  *      means the same file; and a content that is still kept, at its size, is not sent again.
  *   S3 A manifest is written when all its contents are kept for good; a crash before leaves contents that nothing needs,
- *      and the next `delete` removes them.
+ *      and a later `delete` removes them, once the mark of their put (S5) has lapsed.
  *   S4 One owner a task at a time (its epoch log fences); within this object, calls for a task run one after another.
+ *   S5 An owner that was fenced and does not know it may still delete. So contents are cleared only while nobody puts:
+ *      a put leaves its mark before its first content and takes it away after its manifest, and a delete lists contents
+ *      first, then marks, then manifests; what it lists is either needed by a manifest, marked, or nobody's. A mark
+ *      lapses, for a put that crashed. What is left: a delete that stalls between its last list and its removal, while
+ *      the next owner puts a content again that nothing needed before; its checkpoint is then refused by name (SHA-256),
+ *      and the one before it is used.
  */
 import { mkdir, readdir, stat } from 'node:fs/promises';
 import path from 'node:path';
 import { CorruptDataError, StreamError, whileDoing } from '../../stream/errors.js';
-import type { ObjectStore, SnapshotStore } from '../../stream/ports.js';
+import type { Clock, ObjectStore, SnapshotStore } from '../../stream/ports.js';
+import { systemClock } from '../../stream/runtime/system-clock.js';
 import { digestFile, removeFile, syncDirectory } from './durable-files.js';
 import { inLanes } from './lanes.js';
 import { decodeManifest, encodeManifest, type SnapshotFile, type SnapshotManifest } from './snapshot-manifest.js';
@@ -28,24 +36,32 @@ import {
   manifestName,
   parseManifestName,
   snapshotsOf,
+  uploadName,
+  uploadsOf,
 } from './snapshot-names.js';
 
 /** Files asked for, sent or brought at once. */
 const LANES = 4;
 
+/** A put that takes longer than this crashed (S5). Checkpoints are given up long before. */
+const MARK_LAPSES_MS = 3_600_000;
+
 /**
  * Errors: {@link CorruptDataError} from `restore`; codes `snapshot-exists`, `snapshot-directory-not-empty`,
  * `snapshot-name-too-long`, `snapshot-store-failed` (the local disk said no; the cause tells), and those of the objects.
  */
-export function objectSnapshotStore(objects: ObjectStore): SnapshotStore {
-  return new ObjectSnapshotStore(objects);
+export function objectSnapshotStore(objects: ObjectStore, clock: Pick<Clock, 'now'> = systemClock): SnapshotStore {
+  return new ObjectSnapshotStore(objects, clock);
 }
 
 class ObjectSnapshotStore implements SnapshotStore {
   /** The last call of each task under way; never rejects. (S4) */
   private readonly turns = new Map<string, Promise<void>>();
 
-  constructor(private readonly objects: ObjectStore) {}
+  constructor(
+    private readonly objects: ObjectStore,
+    private readonly clock: Pick<Clock, 'now'>,
+  ) {}
 
   put(task: string, id: string, directory: string): Promise<{ readonly sizeBytes: number; readonly newBytes: number }> {
     return this.inTurn(task, `keep snapshot ${id} of ${task}`, async () => {
@@ -55,6 +71,8 @@ class ObjectSnapshotStore implements SnapshotStore {
       }
       const known = await this.knownOrigins(kept);
       const names = await plainFiles(directory);
+      const mark = uploadName(task, id);
+      await this.objects.put(mark, Buffer.from(String(this.clock.now()))); // S5
       const files = new Map<string, SnapshotFile>();
       const sent = new Map<string, Promise<number>>();
       await inLanes(names, LANES, async (name) => {
@@ -64,6 +82,7 @@ class ObjectSnapshotStore implements SnapshotStore {
       const ordered = names.flatMap((name) => files.get(name) ?? []);
       const manifest = encodeManifest({ format: 1, task, id, files: ordered });
       await this.objects.put(manifestName(task, number, id), Buffer.from(manifest)); // S3
+      await this.objects.delete([mark]);
       const newBytes = (await Promise.all(sent.values())).reduce((sum, bytes) => sum + bytes, 0);
       return { sizeBytes: ordered.reduce((sum, file) => sum + file.sizeBytes, 0), newBytes };
     });
@@ -99,16 +118,31 @@ class ObjectSnapshotStore implements SnapshotStore {
     return this.inTurn(task, `delete snapshot ${id} of ${task}`, async () => {
       const kept = await this.snapshots(task);
       await this.objects.delete(kept.filter((snapshot) => snapshot.id === id).map(({ name }) => name));
+      const contents = await this.objects.list(contentsOf(task));
+      if (await this.isBeingPut(task)) return; // S5
       const needed = new Set<string>();
-      for (const { name } of kept.filter((snapshot) => snapshot.id !== id)) {
+      for (const { name } of await this.snapshots(task)) {
         // A manifest that cannot be read stops the clearing, not the deletion: what it needs is not known.
         const manifest = await this.readManifest(name);
         if (manifest === null) return;
         for (const { sha256 } of manifest.files) needed.add(contentName(task, sha256));
       }
-      const contents = await this.objects.list(contentsOf(task));
       await this.objects.delete(contents.filter((name) => !needed.has(name)));
     });
+  }
+
+  /** Whether a mark says so that has not lapsed; lapsed ones are removed. */
+  private async isBeingPut(task: string): Promise<boolean> {
+    const lapsed: string[] = [];
+    let isBeingPut = false;
+    for (const mark of await this.objects.list(uploadsOf(task))) {
+      const began = await this.objects.get(mark);
+      if (began === null) continue; // put meanwhile: its manifest is listed after this
+      if (this.clock.now() - Number(began.toString()) < MARK_LAPSES_MS) isBeingPut = true;
+      else lapsed.push(mark);
+    }
+    if (lapsed.length > 0) await this.objects.delete(lapsed);
+    return isBeingPut;
   }
 
   /** Makes sure that the file's content is kept. Reads the file unless it is known (S2). */

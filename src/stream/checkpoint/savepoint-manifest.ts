@@ -72,8 +72,9 @@ export function expectSavepointName(name: string): void {
 
 export const manifestName = (savepoint: string): string => `${savepoint}/manifest.json`;
 
-export const partName = (savepoint: string, taskId: string, part: number): string =>
-  `${savepoint}/parts/${taskId}-${String(part).padStart(5, '0')}`;
+/** `attempt` tells apart the parts of two that make a savepoint of one name at once. Empty: only one does. */
+export const partName = (savepoint: string, taskId: string, part: number, attempt: string): string =>
+  `${savepoint}/parts/${taskId}-${String(part).padStart(5, '0')}${attempt === '' ? '' : `-${attempt}`}`;
 
 export function encodeManifest(manifest: SavepointManifest): Buffer {
   return Buffer.from(`${JSON.stringify({ ...manifest, checksum: checksumOf(manifest) }, null, 2)}\n`);

@@ -5,6 +5,7 @@
  *
  * V1 The manifest is put last: a savepoint without one is unfinished, and no reader takes it for whole.
  * V2 A name that is taken is never written over.
+ * V3 Of two made at once under one name, each has files of its own (`attempt`), so whichever manifest stays is whole.
  */
 
 import { StoppedError } from '../epoch/replay.js';
@@ -45,6 +46,8 @@ export interface SavepointParts {
   shouldStop(): boolean;
   /** What an unfinished savepoint of this name left is removed and made anew; refused where left out. */
   readonly replaceUnfinished?: boolean;
+  /** V3: random, of letters and digits. Left out where nobody else makes one of this name. */
+  readonly attempt?: string;
   /** 16 MiB where left out. */
   readonly partBytes?: number;
 }
@@ -103,7 +106,11 @@ async function expectFree({ name, objects, replaceUnfinished }: SavepointParts):
 async function saveTask(image: TaskImage, partition: number, parts: SavepointParts): Promise<SavepointTask> {
   const { name, objects, layout } = parts;
   const { taskId, resume } = image;
-  const writer = new PartWriter(objects, (part) => partName(name, taskId, part), parts.partBytes ?? PART_BYTES);
+  const writer = new PartWriter(
+    objects,
+    (part) => partName(name, taskId, part, parts.attempt ?? ''),
+    parts.partBytes ?? PART_BYTES,
+  );
   for await (const { key, value } of image.store.scan(STATE_PREFIX)) {
     if (parts.shouldStop()) throw new StoppedError();
     const stored = Buffer.from(value.buffer, value.byteOffset, value.byteLength);

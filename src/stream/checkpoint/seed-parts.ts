@@ -29,6 +29,8 @@ export interface SeedParts {
   /** Where states are built, in a directory a task, all at once; removed when they are done. No running task's. */
   readonly directory: string;
   readonly clock: Clock;
+  /** Asked each time a task's log was taken over, before its seed is committed: throws where this is not to be any more. */
+  expectMeant?(): Promise<void>;
   onProgress(message: string): void;
   shouldStop(): boolean;
 }

@@ -33,7 +33,7 @@ const MAX_TRIES = 5;
 
 /**
  * Seeds every task that is not seeded yet. Errors: 'seed-refused' before anything is done, where a state log holds
- * something else; 'state-migration'; {@link CorruptDataError} for a bad savepoint; StoppedError; those of the ports.
+ * something else; what `expectMeant` throws; 'state-migration'; {@link CorruptDataError} for a bad savepoint; StoppedError; those of the ports.
  */
 export async function seedTasks(parts: SeedParts): Promise<readonly SeedOutcome[]> {
   const missing = new Map<number, Seed | null>();
@@ -117,6 +117,7 @@ async function seedTask(
   let seed: Seed | null = null;
   for (let tries = 1; ; tries++) {
     await epochLog.fence();
+    await parts.expectMeant?.();
     // Another process may have been faster, or our own commit in doubt may be there.
     if ((await seedState(parts, partition, epochLog)) !== 'missing') return;
     if (seed === null) {

@@ -9,6 +9,7 @@ import type { TaskStore } from '../checkpoint/task-store.js';
 import { CorruptDataError, StreamError } from '../errors.js';
 import type { Clock, EpochLog } from '../ports.js';
 import { FRESH_START, type ResumePoint, stateVersionError, storedVersion, TIMER_PREFIX } from '../state/stored-form.js';
+import type { CheckpointPointer } from './delta.js';
 import { type OpenedState, Replay } from './replay.js';
 
 /**
@@ -18,6 +19,9 @@ import { type OpenedState, Replay } from './replay.js';
 const CODES_OF_A_SHORTENED_LOG: ReadonlySet<string> = new Set(['offset-out-of-range', 'corrupt-data', 'state-lost']);
 const MAX_TRIES = 5;
 
+/** How a checkpoint is lost: it is kept and cannot be read whole, or the log speaks of it and it is not kept. */
+export type LostCheckpoint = 'unusable' | 'missing';
+
 export interface RecoveryParts {
   readonly taskId: string;
   readonly epochLog: EpochLog;
@@ -26,6 +30,11 @@ export interface RecoveryParts {
   /** Makes the state over the opened store: called once the store is the right one. */
   openState(start: ResumePoint): OpenedState;
   onProgress(message: string): void;
+  /**
+   * A checkpoint that ought to have served cannot: the recovery goes on without it, by an older one or the log alone.
+   * Left out: it is progress like other things.
+   */
+  onLostCheckpoint?(kind: LostCheckpoint, message: string): void;
   /** Asked between epochs of a replay. */
   shouldStop(): boolean;
 }
@@ -50,6 +59,8 @@ type LogRange = Awaited<ReturnType<EpochLog['stateLogRange']>>;
 /** What an attempt at recovering has made so far. */
 interface Attempt {
   opened: OpenedState | null;
+  /** The newest checkpoint that was listed; undefined where none was looked for. */
+  newest?: string | null;
 }
 
 /**
@@ -79,15 +90,26 @@ export async function catchUp(parts: RecoveryParts): Promise<CaughtUp> {
       await attempt.opened?.writeBehind.idle().catch(() => {}); // why the attempt ended is known: `error`
       const mayBeForThat = error instanceof StreamError && CODES_OF_A_SHORTENED_LOG.has(error.code);
       if (!mayBeForThat || tries === MAX_TRIES) throw error;
-      if ((await epochLog.stateLogRange()).start <= range.start) throw error;
-      parts.onProgress(`${taskId}: the state log was shortened while it was read; reading it anew`);
+      // An end that moved behind our fence is a later owner's work: what was told before is old by now.
+      const { start, end } = await epochLog.stateLogRange();
+      const hasMoved = start > range.start || end > range.end;
+      if (!hasMoved && !(await hasNewer(parts, attempt))) throw error;
+      parts.onProgress(`${taskId}: the state log moved on while it was read; reading it anew`);
     }
   }
+}
+
+/** The checkpoint that was to be restored was removed behind a newer one, which the list did not show yet. */
+async function hasNewer({ storage, taskId }: RecoveryParts, { newest }: Attempt): Promise<boolean> {
+  if (newest === undefined) return false;
+  const now = (await storage.snapshots.list(taskId)).at(-1) ?? null;
+  return now !== null && (newest === null || now > newest);
 }
 
 async function catchUpWithin(range: LogRange, parts: RecoveryParts, attempt: Attempt): Promise<CaughtUp> {
   const { storage, taskId } = parts;
   let start = (await storage.resumePoint()) ?? FRESH_START;
+  let isRestored = false;
   if (start.stateLogOffset !== null && start.stateLogOffset > range.end) {
     throw new StreamError(
       'state-log-behind-store',
@@ -96,7 +118,8 @@ async function catchUpWithin(range: LogRange, parts: RecoveryParts, attempt: Att
     );
   }
   if (start.stateLogOffset === null || start.stateLogOffset < range.start) {
-    start = (await restoreSnapshot(parts, range)) ?? FRESH_START;
+    start = (await restoreSnapshot(parts, range, attempt)) ?? FRESH_START;
+    isRestored = true;
   }
   const opened = parts.openState(start);
   attempt.opened = opened;
@@ -117,18 +140,35 @@ async function catchUpWithin(range: LogRange, parts: RecoveryParts, attempt: Att
         'Starting over would process the source twice. To do that all the same, start with --fresh',
     );
   }
+  if (isRestored && replay.pointer !== null) await expectKept(replay.pointer, parts);
   return { replay, end };
+}
+
+/** A checkpoint is kept before the log speaks of it, and the newest is never removed: ids order as epochs do. */
+async function expectKept({ snapshotId, resume }: CheckpointPointer, parts: RecoveryParts): Promise<void> {
+  const kept = await parts.storage.snapshots.list(parts.taskId);
+  if (kept.some((id) => id >= snapshotId)) return;
+  lost(
+    parts,
+    'missing',
+    `${parts.taskId}: the state log names checkpoint ${snapshotId} (epoch ${resume.epoch}), which is not among those kept (the newest is ${kept.at(-1) ?? 'none'}): ` +
+      'it was removed by somebody else, or it lies where this process does not look. Nothing is lost while the log reaches back far enough',
+  );
+}
+
+function lost(parts: RecoveryParts, kind: LostCheckpoint, message: string): void {
+  if (parts.onLostCheckpoint === undefined) parts.onProgress(message);
+  else parts.onLostCheckpoint(kind, message);
 }
 
 /**
  * Takes the newest snapshot that is whole, and whose resume point the log still reaches, into the store. A snapshot
  * holds committed epochs alone, so any complete one will do. Null: there is none, the log must tell all.
  */
-async function restoreSnapshot(
-  { storage, taskId, onProgress }: RecoveryParts,
-  range: LogRange,
-): Promise<ResumePoint | null> {
+async function restoreSnapshot(parts: RecoveryParts, range: LogRange, attempt: Attempt): Promise<ResumePoint | null> {
+  const { storage, taskId, onProgress } = parts;
   const ids = await storage.snapshots.list(taskId);
+  attempt.newest = ids.at(-1) ?? null;
   for (const id of [...ids].reverse()) {
     try {
       await storage.restore(id);
@@ -144,7 +184,7 @@ async function restoreSnapshot(
       return resume;
     } catch (error) {
       if (!(error instanceof CorruptDataError)) throw error;
-      onProgress(`${taskId}: checkpoint ${id} is unusable, trying the one before: ${error.message}`);
+      lost(parts, 'unusable', `${taskId}: checkpoint ${id} is unusable, trying the one before: ${error.message}`);
     }
   }
   await storage.wipe();

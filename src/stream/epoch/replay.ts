@@ -11,7 +11,14 @@ import type { Clock, EpochLog } from '../ports.js';
 import type { KeyedState } from '../state/keyed-state.js';
 import { type ResumePoint, stateVersionError } from '../state/stored-form.js';
 import type { WriteBehind } from '../state/write-behind.js';
-import { type DeltaRecord, SEED_EPOCH, type Seal, type Seed, StateLogDecoder } from './delta.js';
+import {
+  type CheckpointPointer,
+  type DeltaRecord,
+  SEED_EPOCH,
+  type Seal,
+  type Seed,
+  StateLogDecoder,
+} from './delta.js';
 
 /** Changes of one delta that are loaded and applied at a time. */
 const CHANGES_AT_ONCE = 4096;
@@ -52,6 +59,8 @@ export class Replay {
   at: ResumePoint;
   /** The seal that the log ends with: the task's generation is over. Null: it goes on. */
   seal: Seal | null = null;
+  /** The newest checkpoint that the records read so far speak of. Null: none of them does. */
+  pointer: CheckpointPointer | null = null;
   readonly totals: ReplayTotals = { deltas: 0, changes: 0, skipped: 0 };
   private readonly decoder = new StateLogDecoder();
   private readonly startedAtMs: number;
@@ -79,8 +88,9 @@ export class Replay {
   /** Applies the state log's next record. `nextOffset` is the log's position behind it. Errors as {@link readOn}. */
   async apply(value: Buffer, offset: number, nextOffset: number): Promise<void> {
     const record = this.decoder.push(value, offset);
-    if (record === null || record.kind === 'pointer') return;
-    if (record.kind === 'seal') this.seal = record.seal;
+    if (record === null) return;
+    if (record.kind === 'pointer') this.pointer = record.pointer;
+    else if (record.kind === 'seal') this.seal = record.seal;
     else if (record.kind === 'seed') this.expectSeeded(record.seed, offset);
     else await this.takeDelta(record, offset, nextOffset);
   }

@@ -14,7 +14,7 @@
 import { StreamError } from '../errors.js';
 import { murmur2 } from '../partitioning.js';
 import type { StepBatch } from '../pipeline/batch.js';
-import type { SourcePartition } from '../ports.js';
+import type { Clock, SourcePartition } from '../ports.js';
 import type { RecordBatch } from '../records.js';
 import { hash53 } from '../state/key-index.js';
 import { foreignPartitioner } from './foreign-partitioner.js';
@@ -45,10 +45,20 @@ export const KEY_COUNTERS = {
  */
 const REMEMBERED = 32_768;
 
+/** Where the check says what it saw before it stops anything. */
+export interface KeyWarnings {
+  readonly clock: Pick<Clock, 'monotonic'>;
+  warn(message: string): void;
+}
+
+/** Records that are not in order are spoken of at the first, and then at most this often. */
+const BETWEEN_WARNINGS_MS = 60_000;
+
 /** Counts what is wrong, in windows that each begin at 0. */
 class Window {
-  private seen = 0;
-  private wrong = 0;
+  /** Counted in this window so far. */
+  seen = 0;
+  wrong = 0;
 
   constructor(private readonly options: Pick<SourceKeysOptions, 'misplacedShare' | 'misplacedWindow'>) {}
 
@@ -63,9 +73,12 @@ class Window {
   wrongOne(): boolean {
     const { misplacedShare, misplacedWindow } = this.options;
     this.wrong += 1;
-    if (this.wrong > misplacedShare * misplacedWindow) return true;
-    this.right(1);
-    return false;
+    if (this.wrong <= misplacedShare * misplacedWindow) {
+      this.right(1);
+      return false;
+    }
+    this.seen += 1;
+    return true;
   }
 }
 
@@ -76,6 +89,9 @@ export class SourceKeys {
   private hashes = new Int32Array(0);
   private readonly rowKeys = new Float64Array(REMEMBERED);
   private readonly recordKeys = new Int32Array(REMEMBERED);
+  /** Not in order since the last warning. */
+  private untold = { misplaced: 0, keyless: 0, inconsistent: 0 };
+  private warnedAtMs = Number.NEGATIVE_INFINITY;
   private readonly placed: Window;
   private readonly compared: Window;
 
@@ -83,6 +99,7 @@ export class SourceKeys {
     private readonly source: SourcePartition,
     private readonly options: SourceKeysOptions,
     private readonly count: (name: string, by: number) => void,
+    private readonly warnings: KeyWarnings | null = null,
   ) {
     this.placed = new Window(options);
     this.compared = new Window(options);
@@ -138,9 +155,13 @@ export class SourceKeys {
       recordKeys[place] = hash;
     }
     if (inconsistent > 0) this.count(KEY_COUNTERS.inconsistent, inconsistent);
-    if (!passed) return true;
+    if (!passed) {
+      if (inconsistent > 0) this.warn({ inconsistent });
+      return true;
+    }
     this.stop = this.notKeyed(
       batch.records,
+      this.compared,
       'one and the same card comes under several keys, so its payments lie on several partitions: the records are keyed by something else than the card',
     );
     return false;
@@ -166,9 +187,29 @@ export class SourceKeys {
     }
     if (misplaced > 0) this.count(KEY_COUNTERS.misplaced, misplaced);
     if (keyless > 0) this.count(KEY_COUNTERS.keyless, keyless);
-    if (!passed) return;
-    this.stop = this.notKeyed(records, this.whatIsWrong(records, misplaced, keyless));
+    if (!passed) {
+      if (misplaced + keyless > 0) this.warn({ misplaced, keyless });
+      return;
+    }
+    this.stop = this.notKeyed(records, this.placed, this.whatIsWrong(records, misplaced, keyless));
     cut(records, 0);
+  }
+
+  private warn({ misplaced = 0, keyless = 0, inconsistent = 0 }: Partial<typeof this.untold>): void {
+    const { untold, warnings, source } = this;
+    untold.misplaced += misplaced;
+    untold.keyless += keyless;
+    untold.inconsistent += inconsistent;
+    if (warnings === null) return;
+    const now = warnings.clock.monotonic();
+    if (now - this.warnedAtMs < BETWEEN_WARNINGS_MS) return;
+    this.warnedAtMs = now;
+    this.untold = { misplaced: 0, keyless: 0, inconsistent: 0 };
+    warnings.warn(
+      `${source.topic}-${source.partition} is not all keyed by card: since this was said last, ${untold.keyless} records without a key, ` +
+        `${untold.misplaced} on another partition than their key's, ${untold.inconsistent} cards under another key than before. ` +
+        'The cards of these have their history in two places, so patterns can miss them (docs/KEYING.md)',
+    );
   }
 
   /** SK2 */
@@ -199,13 +240,13 @@ export class SourceKeys {
       : `the producer uses another partitioner than Kafka's default: ${partitioner}`;
   }
 
-  private notKeyed(records: RecordBatch, what: string): StreamError {
+  private notKeyed(records: RecordBatch, { wrong, seen }: Window, what: string): StreamError {
     const { misplacedShare, misplacedWindow, partitions } = this.options;
     const { topic, partition } = this.source;
     return new StreamError(
       'source-not-keyed-by-card',
       `${topic}-${partition} of ${partitions} is not keyed by card: ${what}. ` +
-        `Over ${misplacedShare * 100} % of the last ${misplacedWindow} were wrong (up to offset ${records.offset[Math.max(0, records.count - 1)]}). ` +
+        `${wrong} of the ${seen} looked at in this window were wrong, and ${misplacedShare * 100} % of ${misplacedWindow} is the limit (up to offset ${records.offset[Math.max(0, records.count - 1)]}). ` +
         'Key payments by card with the default partitioner, or set keying.mode to repartition, which keys them here ' +
         '(docs/KEYING.md); keying.misplacedShare raises the limit',
     );

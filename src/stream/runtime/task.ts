@@ -209,6 +209,10 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
         return { state: erased, writeBehind, onTimer: (key, due) => timers.push(key, due) };
       },
       onProgress: (message) => this.parts.say('info', message),
+      onLostCheckpoint: (kind, message) => {
+        this.figures.count(`checkpoint.${kind}`);
+        this.parts.say('warn', message);
+      },
       shouldStop: () => this.stopRequested,
     });
     if (opened === null) throw new Error('recovery ended without a state');
@@ -304,7 +308,10 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
     const { sourceKeys, definition, partition } = this.parts;
     if (sourceKeys === undefined) return null;
     const source = { topic: definition.source.topic, partition };
-    return new SourceKeys(source, sourceKeys, (name, by) => this.figures.count(name, by));
+    return new SourceKeys(source, sourceKeys, (name, by) => this.figures.count(name, by), {
+      clock: this.parts.clock,
+      warn: (message) => this.parts.say('warn', `${this.taskId}: ${message}`),
+    });
   }
 
   private stepContext(): StepContext {

@@ -89,6 +89,7 @@ type Handlers = Parameters<Assignment['join']>[0];
 class InProcessLog implements MemoryLog {
   private readonly topics = new Map<string, Topic>();
   private readonly tasks = new Map<string, MemoryTask>();
+  private readonly claims = new WeakMap<Handlers, string>();
   private readonly progressByGroup = new Map<string, ReadonlyMap<number, number>>();
   private readonly members = new Map<string, Set<Handlers>>();
   private readonly ordered: { readonly how: CommitFault; readonly taskId: string | undefined }[] = [];
@@ -273,6 +274,7 @@ class InProcessLog implements MemoryLog {
       },
       progress: async (group, topic) => this.progressByGroup.get(`${group} ${topic}`) ?? new Map(),
       groupMembers: async (group) => [...this.membersOf(group)].map((_, index) => `member ${index}`),
+      groupClaims: async (group) => [...this.membersOf(group)].map((member) => this.claims.get(member) ?? null),
       close: async () => {},
     };
   }
@@ -291,6 +293,7 @@ class InProcessLog implements MemoryLog {
       join: (handlers) => {
         joined = handlers;
         members.add(handlers);
+        if (options.claim !== undefined) this.claims.set(handlers, options.claim);
         return sole.join(handlers);
       },
       leave: async () => {

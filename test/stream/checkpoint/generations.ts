@@ -3,7 +3,7 @@
  * with a source topic and a state log of its own, and the plain truth of what its cards hold.
  */
 
-import { writeSavepoint } from '../../../src/stream/checkpoint/savepoint.js';
+import { type SavepointParts, writeSavepoint } from '../../../src/stream/checkpoint/savepoint.js';
 import { Savepoints } from '../../../src/stream/checkpoint/savepoints.js';
 import { sealTask } from '../../../src/stream/checkpoint/seal.js';
 import { seedTasks } from '../../../src/stream/checkpoint/seed.js';
@@ -156,7 +156,11 @@ export class Generations {
     );
   }
 
-  save(generation: Generation, name: string, more: { replaceUnfinished?: boolean; shouldStop?: () => boolean } = {}) {
+  save(
+    generation: Generation,
+    name: string,
+    more: Partial<Pick<SavepointParts, 'replaceUnfinished' | 'shouldStop' | 'attempt' | 'objects'>> = {},
+  ) {
     const { number, source, partitions, pipeline } = generation;
     return writeSavepoint({
       name,

@@ -197,6 +197,19 @@ describe('savepoints', () => {
     expect((await world.savepoints.verify('monday')).isWhole).toBe(true);
   });
 
+  it('made twice at once under one name are whole, whichever of the two stays', async () => {
+    await world.save(first, 'tuesday', { attempt: 'one' });
+    const manifestOfOne = (await world.objects.get(manifestName('tuesday'))) ?? Buffer.alloc(0);
+    await world.write(first, payments(100, 60, 300));
+    await world.runToEnd(first);
+    // The other looked whether the name is free before the first had put anything.
+    const objects: typeof world.objects = Object.create(world.objects, { list: { value: async () => [] } });
+    await world.save(first, 'tuesday', { attempt: 'two', objects });
+    expect((await world.savepoints.verify('tuesday')).isWhole).toBe(true);
+    await world.objects.put(manifestName('tuesday'), manifestOfOne);
+    expect((await world.savepoints.verify('tuesday')).isWhole).toBe(true);
+  });
+
   it('cut short are unfinished: nobody reads them, and they are made anew only if that is asked for', async () => {
     let puts = 0;
     world.objects.beforePut = () => {

@@ -3,7 +3,7 @@
  * what the cards hold. Made with the core's own parts, without a task around them.
  */
 import { TaskStore } from '../../../src/stream/checkpoint/task-store.js';
-import { encodeDelta } from '../../../src/stream/epoch/delta.js';
+import { encodeDelta, encodePointer } from '../../../src/stream/epoch/delta.js';
 import { type Recovered, recover } from '../../../src/stream/epoch/recovery.js';
 import type { EpochLog } from '../../../src/stream/ports.js';
 import { systemClock } from '../../../src/stream/runtime/system-clock.js';
@@ -24,6 +24,10 @@ export class History {
   readonly snapshots = memorySnapshotStore(this.disk);
   readonly truth = new Map<string, ReturnType<typeof card>>();
   readonly said: string[] = [];
+  /** Checkpoints that recovery missed, and how. */
+  readonly lost: string[] = [];
+  /** Goes with the next epoch, as the pointer to a checkpoint does. */
+  pointTo: string | null = null;
   readonly timers: string[] = [];
   stopAfterRecords = Number.POSITIVE_INFINITY;
   epochLog!: EpochLog;
@@ -43,6 +47,7 @@ export class History {
     this.disk.crash();
     if (options.disk === 'lost') this.disk.remove(`state/${TASK}`);
     this.said.length = 0;
+    this.lost.length = 0;
     this.timers.length = 0;
     this.epochLog = await this.log.open().openEpochLog({ taskId: TASK, stateLog: { topic: LOG, partition: 0 } });
     const say = (message: string) => {
@@ -73,6 +78,10 @@ export class History {
         this.writes = new WriteBehind(erased(this.state), store, { ageMs: 1e9, slotsAtOnce: 1 }, start);
         return { state: erased(this.state), writeBehind: this.writes, onTimer };
       },
+      onLostCheckpoint: (kind, message) => {
+        this.lost.push(`${kind}: ${message}`);
+        say(message);
+      },
       onProgress: say,
       shouldStop: () => ++records > this.stopAfterRecords,
     });
@@ -93,6 +102,11 @@ export class History {
     const from = epoch * 10;
     const head = { taskId: TASK, epoch, from, to: from + 10, maxEventTimeMs: epoch, cursors: { rules: epoch } };
     const stateLog = encodeDelta(new ByteWriter(), head, erased(state), epochLog.maxRecordBytes);
+    if (this.pointTo !== null) {
+      const pointer = { snapshotId: this.pointTo, completedAtMs: 1, resume: this.writes.stored };
+      stateLog.push(...encodePointer(epoch, pointer, epochLog.maxRecordBytes));
+      this.pointTo = null;
+    }
     state.forgetChanged();
     const { nextStateLogOffset } = await epochLog.commit({ outputs: [], stateLog });
     for (const [i, name] of cards.entries()) this.truth.set(name, card(state, changed[i]));

@@ -143,6 +143,23 @@ describe('recovery from a checkpoint', () => {
     await expectTruth();
   });
 
+  it('tells of a damaged one by itself, with its name and what is wrong with it', async () => {
+    history.snapshots.spoil(TASK, newer.id, 'entries.bin', Buffer.from('no entries'));
+    await history.restart({ disk: 'lost' });
+    expect(history.lost).toEqual([expect.stringMatching(new RegExp(`^unusable: .*${newer.id}.*entries.bin`))]);
+  });
+
+  it('tells when the newest one that the log names is not kept, and goes on with the one before', async () => {
+    history.pointTo = newer.id;
+    await history.epoch(cards(2));
+    await history.restart({ disk: 'lost' });
+    expect(history.lost).toEqual([]);
+    await history.snapshots.delete(TASK, newer.id);
+    await history.restart({ disk: 'lost' });
+    expect(history.lost).toEqual([expect.stringMatching(new RegExp(`^missing: .*${newer.id}.*${older.id}`))]);
+    await expectTruth();
+  });
+
   it('is refused as lost when every checkpoint is damaged and the log does not reach back', async () => {
     history.forgetLogBefore(older.stateLogOffset);
     history.snapshots.spoil(TASK, newer.id, 'entries.bin', null);

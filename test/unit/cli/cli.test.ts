@@ -271,3 +271,17 @@ describe('fraud dead-letters', () => {
     expect(maskedText(long)).toContain(`… (${long.length} bytes)`);
   });
 });
+
+describe('fraud rescale', () => {
+  it('refuses a number of partitions that is none before it opens or locks anything', async () => {
+    const openBackend = () => Promise.reject(new Error('opened'));
+    for (const [given, said] of [
+      ['0', '--partitions must be a whole number, 1 or more; it is 0'],
+      ['two', '--partitions must be a whole number, 1 or more; it is two'],
+    ] as const) {
+      const { code, told } = await fraud(['rescale', '--partitions', given], { openBackend });
+      expect(code).not.toBe(0);
+      expect(told).toContain(said);
+    }
+  });
+});

@@ -45,6 +45,8 @@ const RETRIED: ReadonlySet<string> = new Set([
   'offset-out-of-range',
   'state-lost',
   'corrupt-data',
+  // A seal that was committed and not readable yet when the plan was made: run again, it is seen and gone on with.
+  'sealed-already',
 ]);
 
 export interface ScheduleResult {
