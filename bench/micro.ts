@@ -3,11 +3,11 @@
  * regression shows where it is. The stages run in the order of the pipeline, each over what the one before made; a
  * stage's time is the best of several rounds over all batches. Nothing here waits for a disk or a network.
  */
-import { fileURLToPath } from 'node:url';
 import { CARD_STEPS } from '../scripts/model/card-replay.js';
 import { RecordSet } from '../src/adapters/kafka/records/decode.js';
 import { encodeBatch } from '../src/adapters/kafka/records/encode.js';
 import { openOnnxScorer } from '../src/adapters/onnx/onnx-scorer.js';
+import { SHIPPED_MODEL } from '../src/app/version.js';
 import { cardState } from '../src/fraud/cards/state.js';
 import { CARD_FEATURES, FEATURE_COUNT } from '../src/fraud/features/feature-list.js';
 import { jsonPayments } from '../src/fraud/payments/decode-json.js';
@@ -40,7 +40,7 @@ const BATCHES = 200;
 const BATCHES_AN_EPOCH = 10;
 const ROUNDS = 5;
 const HOT_KEYS = 262_144;
-const MODEL = fileURLToPath(new URL('../../models/card-risk', import.meta.url));
+
 const CONTEXT: StepContext = {
   taskId: 'bench-0',
   source: { topic: 'payments', partition: 0 },
@@ -83,7 +83,7 @@ class Stages {
 
 async function measure(place: BenchPlace): Promise<BenchResult> {
   const batches = await encodedPayments(place);
-  const scorer = await openOnnxScorer(MODEL);
+  const scorer = await openOnnxScorer(SHIPPED_MODEL);
   const rules = compileRules(builtInRuleSet, { featureNames: CARD_FEATURES.map(({ name }) => name) });
   const breakers = new RuleBreakers();
   breakers.watch(rules.rules.map(({ rule }) => rule));
@@ -129,8 +129,9 @@ async function runOnce(
   let payments = 0;
   let epoch = 0;
   for (const [number, bytes] of batches.entries()) {
-    stages.time('fetch decode', () => new RecordSet('payments', 0, bytes, number * ROWS, []).fill(records));
     batch.reset();
+    const set = new RecordSet('payments', 0, bytes, number * ROWS, []);
+    records.count = stages.time('fetch decode', () => set.fill(records));
     stages.time('scan', () => source.decode(batch, records, { reject: () => {} }));
     const { state } = owner;
     stages.time('index', () => {
