@@ -147,7 +147,7 @@ describe('what the embedded log forgets', () => {
     }
     expect(await log.stateLogRange()).toEqual({ start: 0, end: 20 });
     const admin = await backend.openAdmin();
-    expect(await admin.ranges('ledger')).toEqual([{ partition: 0, start: 0, end: 20 }]);
+    expect(await admin.ranges('ledger')).toEqual([{ partition: 0, start: 0, end: 20, writtenEnd: 20 }]);
     await log.truncateStateLog(15);
     expect(await log.stateLogRange()).toEqual({ start: 15, end: 20 });
   });
