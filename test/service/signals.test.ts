@@ -53,7 +53,7 @@ describe('the service asked to stop twice', () => {
     await service.until('it is at work', () => existsSync(path.join(directory, 'state', 'group-instance-id')));
     process.kill(service.pid, 'SIGINT');
     await service.line(/^stopping: SIGINT/);
-    await wait(1_200);
+    await wait(1_050);
     const { signal, tookMs } = await service.stop('SIGINT');
     expect(signal, service.said()).toBe('SIGKILL');
     expect(tookMs).toBeLessThan(500);
