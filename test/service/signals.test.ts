@@ -56,7 +56,8 @@ describe('the service asked to stop twice', () => {
     await wait(1_050);
     const { signal, tookMs } = await service.stop('SIGINT');
     expect(signal, service.said()).toBe('SIGKILL');
-    expect(tookMs).toBeLessThan(500);
+    // Less than the start's grace by far, and room for a busy machine.
+    expect(tookMs).toBeLessThan(900);
     expect(service.stderr).toContain('ended at once');
     expect(await leftAt(directory, 1_000)).toEqual([]);
   });

@@ -174,8 +174,9 @@ describe('a worker thread that dies', () => {
     expect(supervisor.workers[0].restarts).toBe(1);
     expect([fatal, data.started[0], data.started[1]]).toEqual([[], 2, 1]);
     // A thread can die in the middle of a write: what it left on disk is built anew.
-    const distrusted = said.filter((line) => line.endsWith(' distrusted')).sort();
-    expect(distrusted).toEqual(its.map((partition) => `store of ${partition} distrusted`).sort());
+    const distrusted = () => said.filter((line) => line.endsWith(' distrusted')).sort();
+    await until(() => distrusted().length >= its.length); // told one by one, and not before the tasks are seen
+    expect(distrusted()).toEqual(its.map((partition) => `store of ${partition} distrusted`).sort());
   });
 
   it('because it needs more heap than it may have takes nobody along, and is started again', async () => {
