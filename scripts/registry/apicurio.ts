@@ -7,12 +7,12 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { closeSync, existsSync, openSync } from 'node:fs';
 import { mkdir, rename, rm } from 'node:fs/promises';
-import { createConnection } from 'node:net';
 import { homedir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { accepts } from '../kafka/java.ts';
 
 const run = promisify(execFile);
 const projectRoot = resolve(dirname(fileURLToPath(import.meta.url)), '..', '..');
@@ -120,19 +120,6 @@ async function askForCompatibility(url: string): Promise<void> {
     signal: AbortSignal.timeout(10_000),
   });
   if (!answer.ok) throw new Error(`The registry did not take BACKWARD: ${answer.status} ${await answer.text()}`);
-}
-
-function accepts(port: number): Promise<boolean> {
-  return new Promise((done) => {
-    const socket = createConnection({ host: '127.0.0.1', port });
-    const end = (accepted: boolean) => {
-      socket.destroy();
-      done(accepted);
-    };
-    socket.once('connect', () => end(true));
-    socket.once('error', () => end(false));
-    socket.setTimeout(1_000, () => end(false));
-  });
 }
 
 /** Brings Apicurio in, once a checkout: unpacked aside, then renamed, so that nobody sees half of it. */

@@ -6,7 +6,7 @@
 
 import { join } from 'node:path';
 import type { Seal } from '../epoch/delta.js';
-import { catchUp } from '../epoch/recovery.js';
+import { catchUp, LAST_COMMIT_VISIBLE_MS } from '../epoch/recovery.js';
 import type { Replay } from '../epoch/replay.js';
 import { StreamError } from '../errors.js';
 import type { Clock, EpochLog, LocalDisk, OpenStateStore, SnapshotStore, StateStore } from '../ports.js';
@@ -48,8 +48,6 @@ export interface TaskImage {
 /** What changed within this time is written once. */
 const WRITE_BEHIND = { ageMs: 1_000, slotsAtOnce: 4096 };
 
-/** Longest that a commit may be acknowledged and not visible: its coordinator may have to move meanwhile. */
-const LAST_COMMIT_VISIBLE_MS = 30_000;
 const LOOK_AGAIN_MS = 50;
 
 /** Errors: StoppedError, state-log-behind-store, and those of {@link catchUp}. */

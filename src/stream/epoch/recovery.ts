@@ -18,6 +18,11 @@ import { type OpenedState, Replay } from './replay.js';
  */
 const CODES_OF_A_SHORTENED_LOG: ReadonlySet<string> = new Set(['offset-out-of-range', 'corrupt-data', 'state-lost']);
 const MAX_TRIES = 5;
+/**
+ * Longest that a commit may be acknowledged and not visible to who has not fenced: its coordinator may have to move
+ * meanwhile. Who only follows waits so long for what a store or checkpoint is ahead of the log.
+ */
+export const LAST_COMMIT_VISIBLE_MS = 30_000;
 
 /** How a checkpoint is lost: it is kept and cannot be read whole, or the log speaks of it and it is not kept. */
 export type LostCheckpoint = 'unusable' | 'missing';

@@ -22,8 +22,6 @@ import {
 
 /** Changes of one delta that are loaded and applied at a time. */
 const CHANGES_AT_ONCE = 4096;
-/** Dirty slots written at a time when a replay runs out of room, and when all of them shall be stored. */
-const WRITES_AT_ONCE = 8192;
 /** A long replay says how far it is after this many epochs. */
 const EPOCHS_BETWEEN_WORDS = 1000;
 
@@ -132,12 +130,7 @@ export class Replay {
 
   /** Brings everything applied so far to the store. Rejects when a write failed. */
   async writeAll(): Promise<void> {
-    const { writeBehind } = this.parts.opened;
-    await writeBehind.idle();
-    while (!writeBehind.settled) {
-      writeBehind.sweepAll(this.at.epoch, this.at.epoch, WRITES_AT_ONCE);
-      await writeBehind.idle();
-    }
+    await this.parts.opened.writeBehind.writeAll(this.at.epoch);
   }
 
   private expectOwn(taskId: string, offset: number): void {
@@ -203,7 +196,7 @@ export class Replay {
       const count = acquireSome(record, state, slots, record.changeCount - done);
       if (count === 0) {
         // Everything hot is dirty: epoch n is only half applied, so the resume point stays before it.
-        writeBehind.sweepAll(head.epoch - 1, head.epoch - 1, WRITES_AT_ONCE);
+        writeBehind.sweepAll(head.epoch - 1, head.epoch - 1);
         await writeBehind.idle();
         continue;
       }

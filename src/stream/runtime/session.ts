@@ -54,7 +54,6 @@ export interface SessionParts<B extends StepBatch, F extends LayoutFields> {
 
 /** Timers taken off the queue at a time. */
 const TIMERS_AT_ONCE = 1024;
-const WRITES_AT_ONCE = 8192;
 const LONGEST_WAIT_MS = 500;
 /** Timers of one key that may fire in a row without event time going on: past this a step sets them in a circle. */
 const MAX_FIRED_WITHOUT_PROGRESS = 1_000;
@@ -383,7 +382,7 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
     if (this.epochs.open !== null) this.close();
     await this.commitSettled();
     await writeBehind.idle();
-    writeBehind.sweepAll(this.committed.epoch, this.committed.epoch, WRITES_AT_ONCE);
+    writeBehind.sweepAll(this.committed.epoch, this.committed.epoch);
     await writeBehind.idle();
   }
 
@@ -403,11 +402,7 @@ export class Session<B extends StepBatch, F extends LayoutFields> implements Out
     if (this.epochs.open !== null) this.close();
     await this.commitSettled();
     await this.atMost(LONGEST_CHECKPOINT_WAIT_MS, checkpoints.idle());
-    while (!writeBehind.settled) {
-      await writeBehind.idle();
-      writeBehind.sweepAll(this.committed.epoch, this.committed.epoch, WRITES_AT_ONCE);
-      await writeBehind.idle();
-    }
+    await writeBehind.writeAll(this.committed.epoch);
   }
 }
 

@@ -5,11 +5,11 @@
  * Neighbours: `epoch/recovery.ts` brings the store up to the log's end, `epoch/replay.ts` goes on from there,
  * `task-host.ts` starts it, stops it before the task itself begins here, and starts it again after an error.
  */
-import { TaskStore } from '../checkpoint/task-store.js';
-import { catchUp } from '../epoch/recovery.js';
+import type { TaskStore } from '../checkpoint/task-store.js';
+import { catchUp, LAST_COMMIT_VISIBLE_MS } from '../epoch/recovery.js';
 import { type Replay, StoppedError } from '../epoch/replay.js';
 import { StreamError } from '../errors.js';
-import { ownerIdOf, taskIdOf } from '../pipeline/pipeline.js';
+import { taskIdOf } from '../pipeline/pipeline.js';
 import type { Clock, EpochLog, LocalDisk, LogBackend, OpenStateStore, SnapshotStore } from '../ports.js';
 import { KeyedState } from '../state/keyed-state.js';
 import type { LayoutFields, StateLayout } from '../state/layout.js';
@@ -18,6 +18,7 @@ import { WriteBehind, type WriteBehindOptions } from '../state/write-behind.js';
 import { Signal } from './signal.js';
 import type { StandbyState, StandbyStatus } from './status.js';
 import { describe } from './task.js';
+import { atTaskPlace } from './task-place.js';
 
 export interface StandbyOptions {
   readonly stateLogTopic: string;
@@ -48,9 +49,6 @@ export interface StandbyParts<F extends LayoutFields> {
   say(level: 'info' | 'warn', message: string): void;
 }
 
-/** Longest that a commit may be acknowledged and not visible: its coordinator may have to move meanwhile. */
-const LAST_COMMIT_VISIBLE_MS = 30_000;
-
 export class StandbyTask<F extends LayoutFields> {
   readonly taskId: string;
   private state: StandbyState = 'starting';
@@ -80,26 +78,11 @@ export class StandbyTask<F extends LayoutFields> {
    * with the newest checkpoint where the state log has gone past that.
    */
   async run(): Promise<void> {
-    const { backend, options, openStore, snapshots, disk, partition, say } = this.parts;
-    let storage: TaskStore | null = null;
-    let epochLog: EpochLog | null = null;
     try {
-      storage = await TaskStore.open({
-        root: options.stateDirectory,
-        taskId: this.taskId,
-        openStore,
-        snapshots,
-        disk,
-        trusted: this.parts.trustsStore,
-        onDamaged: (message) => say('warn', message),
+      await atTaskPlace({ ...this.parts, taskId: this.taskId }, async (storage, epochLog) => {
+        await this.follow(storage, epochLog);
+        this.state = 'stopped';
       });
-      epochLog = await backend.openEpochLog({
-        taskId: this.taskId,
-        ownerId: ownerIdOf(this.parts.pipelineName, options.generation ?? 1, partition),
-        stateLog: { topic: options.stateLogTopic, partition },
-      });
-      await this.follow(storage, epochLog);
-      this.state = 'stopped';
     } catch (error) {
       if (error instanceof StoppedError) {
         this.state = 'stopped';
@@ -108,12 +91,6 @@ export class StandbyTask<F extends LayoutFields> {
       this.state = 'failed';
       this.error = describe(error);
       throw error;
-    } finally {
-      try {
-        await epochLog?.close();
-      } finally {
-        await storage?.close();
-      }
     }
   }
 

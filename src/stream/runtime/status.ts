@@ -1,6 +1,7 @@
 /**
- * Owns what a running pipeline tells of itself. Workers post a {@link TaskStatus} a task some times a second, and a {@link StandbyStatus} a standby; the
- * supervisor holds the newest of each in a {@link PipelineStatus}, which the API, the metrics page and the terminal read.
+ * Owns what a running pipeline tells of itself. Workers post a {@link TaskStatus} a task and a {@link StandbyStatus} a
+ * standby some times a second; the supervisor holds the newest of each in a {@link PipelineStatus}, which the API, the
+ * metrics page and the terminal read.
  */
 
 /**

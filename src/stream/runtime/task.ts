@@ -5,13 +5,13 @@
  */
 import { type CheckpointOptions, Checkpoints } from '../checkpoint/checkpoints.js';
 import { generationOver, readSeal } from '../checkpoint/seal.js';
-import { TaskStore } from '../checkpoint/task-store.js';
+import type { TaskStore } from '../checkpoint/task-store.js';
 import { afterFailure, type CommitFailure, type EpochLimits } from '../epoch/protocol.js';
 import { recover } from '../epoch/recovery.js';
 import { StoppedError } from '../epoch/replay.js';
 import { CommitDoubtfulError, FencedError, StreamError } from '../errors.js';
 import type { StepBatch } from '../pipeline/batch.js';
-import { ownerIdOf, type PipelineDefinition, type StepContext, taskIdOf } from '../pipeline/pipeline.js';
+import { type PipelineDefinition, type StepContext, taskIdOf } from '../pipeline/pipeline.js';
 import type {
   Clock,
   EpochLog,
@@ -34,6 +34,7 @@ import { Session } from './session.js';
 import { Signal } from './signal.js';
 import { SourceKeys, type SourceKeysOptions } from './source-keys.js';
 import type { TaskState, TaskStatus } from './status.js';
+import { atTaskPlace } from './task-place.js';
 
 export interface TaskOptions {
   readonly startFrom: 'earliest' | 'latest';
@@ -112,37 +113,18 @@ export class Task<B extends StepBatch, F extends LayoutFields> {
 
   /** Runs until stopped or fenced. Rejects with what made it fail. */
   async run(): Promise<TaskEnd> {
-    const { backend, options, openStore, snapshots, disk, partition } = this.parts;
-    let storage: TaskStore | null = null;
-    let epochLog: EpochLog | null = null;
+    const { definition, trustsStore = true } = this.parts;
+    const place = { ...this.parts, taskId: this.taskId, pipelineName: definition.name, trustsStore };
     try {
-      storage = await TaskStore.open({
-        root: options.stateDirectory,
-        taskId: this.taskId,
-        openStore,
-        snapshots,
-        disk,
-        trusted: this.parts.trustsStore ?? true,
-        onDamaged: (message) => this.parts.say('warn', message),
+      return await atTaskPlace(place, async (storage, epochLog) => {
+        const end = await this.sessions(storage, epochLog);
+        this.state = end;
+        return end;
       });
-      epochLog = await backend.openEpochLog({
-        taskId: this.taskId,
-        ownerId: ownerIdOf(this.parts.definition.name, options.generation ?? 1, partition),
-        stateLog: { topic: options.stateLogTopic, partition },
-      });
-      const end = await this.sessions(storage, epochLog);
-      this.state = end;
-      return end;
     } catch (error) {
       this.state = 'failed';
       this.error = describe(error);
       throw error;
-    } finally {
-      try {
-        await epochLog?.close();
-      } finally {
-        await storage?.close();
-      }
     }
   }
 

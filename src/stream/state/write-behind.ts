@@ -26,6 +26,8 @@ export interface WriteBehindOptions {
   readonly slotsAtOnce: number;
 }
 
+/** Slots of one batch, where all that are dirty shall be written. */
+const WRITES_AT_ONCE = 8_192;
 /** How far epochs that change nothing may run ahead of the stored resume point. */
 const EPOCHS_BETWEEN_RESUME_POINTS = 256;
 
@@ -88,12 +90,21 @@ export class WriteBehind {
    * As {@link sweep}, but whatever their age: for shut-down and for making room. `wholeEpoch` is the newest epoch all
    * of whose changes are in memory; a replay in the middle of epoch n passes n - 1.
    */
-  sweepAll(epoch: number, wholeEpoch: number, limit: number): void {
+  sweepAll(epoch: number, wholeEpoch: number, limit = WRITES_AT_ONCE): void {
     if (this.pending !== null || this.writing !== null) return;
     const write: PendingWrite = { epoch, resumeEpoch: wholeEpoch, entries: [], slots: [] };
     while (write.slots.length < limit && this.state.oldestDirty() >= 0)
       this.encode(write, this.state.takeOldestDirty());
     this.finishEncoding(write);
+  }
+
+  /** Brings every dirty slot to the store; all their changes up to `epoch` have committed. Rejects when a write failed. */
+  async writeAll(epoch: number): Promise<void> {
+    await this.idle();
+    while (!this.settled) {
+      this.sweepAll(epoch, epoch);
+      await this.idle();
+    }
   }
 
   /** `point.epoch` has committed (or was read back from the state log). Starts the write that waited for it. */
