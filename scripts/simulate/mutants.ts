@@ -324,7 +324,7 @@ export const MUTANTS: readonly Mutant[] = [
   {
     name: 'half-a-generation-runs',
     breaks: 'a generation starts before all of its tasks are seeded',
-    module: 'testing/simulation/generation',
+    module: 'checkpoint/generations',
     find: 'seeded.length === next.partitions',
     replace: 'seeded.length > 0',
   },

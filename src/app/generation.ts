@@ -1,52 +1,24 @@
 /**
- * Owns which generation of the pipeline runs: where its state log is, which topic it reads, and how a start finds it.
- * A generation's tasks end with a seal in their state log, which names the generation that goes on; the first one has the
- * configured names. Nothing else is kept anywhere: whoever reaches the log finds the way.
- * Neighbours: `new-generation.ts` makes the next one, `run.ts` and the commands follow the seals with what is here.
+ * Owns which generation of the pipeline runs: where its state log is, which topic it reads, and how a start finds it; the
+ * first one has the configured names (fraud.state, then fraud.state-g2, …). While one is half made (N1) a start is
+ * refused, and the command that was making it is run again, or undone.
+ * Neighbours: `stream/checkpoint/generations.ts` follows the seals (N1, N2), `new-generation.ts` makes the next one,
+ * `run.ts` and the commands go by what is found here.
  *
- *   g1 fraud.state ──sealed──► g2 fraud.state-g2 ──sealed──► g3 … ──not sealed: this one runs
- *
- * N1 A generation runs only once all of its tasks are seeded; until then the start is refused, and the command that was
- *    making it is run again, or undone.
- * N2 A task is seeded only by the seed of the savepoint that the seals name: others are leftovers of earlier attempts.
  * N3 State logs of later generations without the first one's mean that the way to them is lost, and not a new pipeline.
  */
-import { readSeal } from '../stream/checkpoint/seal.js';
-import type { Seal } from '../stream/epoch/delta.js';
-import { firstRecord } from '../stream/epoch/log-ends.js';
+import {
+  type FoundGeneration,
+  followSeals,
+  type Generation,
+  type PendingGeneration,
+} from '../stream/checkpoint/generations.js';
 import { StreamError } from '../stream/errors.js';
 import { ownerIdOf, taskIdOf } from '../stream/pipeline/pipeline.js';
 import type { EpochLog, LogBackend, TopicAdmin } from '../stream/ports.js';
 import type { Configuration } from './configuration/index.js';
 
-export interface Generation {
-  /** 1, 2, … */
-  readonly number: number;
-  readonly stateLog: string;
-  /** The topic that its tasks read. */
-  readonly source: string;
-  /** Its tasks, and the partitions of its state log. */
-  readonly partitions: number;
-  /** Name of the savepoint that it began with; null for the first one. */
-  readonly seededFrom: string | null;
-}
-
-/** A generation that is being made: some tasks of the one before are sealed, or some of its own are not seeded yet. */
-export interface PendingGeneration {
-  readonly next: Generation;
-  /** Partitions of the current generation that are sealed. */
-  readonly sealed: readonly number[];
-  /** Partitions of the next one that are seeded. */
-  readonly seeded: readonly number[];
-}
-
-export interface FoundGeneration {
-  /** From the first one to `current`. */
-  readonly lineage: readonly Generation[];
-  /** The newest one that is whole. */
-  readonly current: Generation;
-  readonly pending: PendingGeneration | null;
-}
+export type { Generation, PendingGeneration } from '../stream/checkpoint/generations.js';
 
 export interface LogParts {
   readonly configuration: Configuration;
@@ -87,22 +59,13 @@ export function withGeneration(configuration: Configuration, generation: Generat
  * (N3).
  */
 export async function findGeneration(parts: LogParts): Promise<FoundGeneration> {
-  const lineage: Generation[] = [];
-  let current = await firstGeneration(parts);
-  for (;;) {
-    lineage.push(current);
-    const seals = await sealsOf(parts, current);
-    const next = nextOf(current, seals);
-    if (next === null) {
-      if (current.number === 1) await expectFirst(parts, current);
-      return { lineage, current, pending: null };
-    }
-    const sealed = seals.flatMap((seal, partition) => (seal === null ? [] : [partition]));
-    const seeded = await seededPartitions(parts, next);
-    const isReady = sealed.length === current.partitions && seeded.length === next.partitions;
-    if (!isReady) return { lineage, current, pending: { next, sealed, seeded } };
-    current = next;
-  }
+  const isMade = async ({ stateLog }: Generation) => (await parts.admin.partitionCount(stateLog)) !== null;
+  const first = await firstGeneration(parts);
+  const found = (await isMade(first))
+    ? await followSeals(first, { isMade, over: (generation, look) => overTasks(parts, generation, look) })
+    : { lineage: [first], current: first, pending: null };
+  if (found.current.number === 1 && found.pending === null) await expectFirst(parts, first);
+  return found;
 }
 
 /** The one that runs. Errors: 'generation-unready' while another is being made (N1). */
@@ -144,44 +107,6 @@ async function expectFirst(parts: LogParts, first: Generation): Promise<void> {
       'Nothing was begun anew. Bring that topic back; or, if nothing is to be kept, delete the others (--fresh does); ' +
       'or begin under another topics.stateLog from a savepoint (fraud savepoint list)',
   );
-}
-
-/** By partition, the seal at the end of the task's log; null for a task that goes on, or whose log is not made yet. */
-async function sealsOf(parts: LogParts, generation: Generation): Promise<readonly (Seal | null)[]> {
-  if ((await parts.admin.partitionCount(generation.stateLog)) === null) return Array(generation.partitions).fill(null);
-  return overTasks(parts, generation, (log) => readSeal(log));
-}
-
-function nextOf(current: Generation, seals: readonly (Seal | null)[]): Generation | null {
-  const named = seals.filter((seal) => seal !== null);
-  if (named.length === 0) return null;
-  const [first] = named;
-  const { generation: number, stateLog, source, partitions, savepoint: seededFrom } = first;
-  const agree = named.every((seal) => JSON.stringify(seal) === JSON.stringify(first));
-  if (agree && number === current.number + 1) return { number, stateLog, source, partitions, seededFrom };
-  throw new StreamError(
-    'generations-torn',
-    `The seals in ${current.stateLog} do not agree on what follows generation ${current.number}: ${JSON.stringify(named)}. ` +
-      "Something else than this program wrote there; look at that topic with the log's own tools",
-  );
-}
-
-/** Partitions of the generation whose tasks are seeded. */
-async function seededPartitions(parts: LogParts, generation: Generation): Promise<readonly number[]> {
-  if ((await parts.admin.partitionCount(generation.stateLog)) === null) return [];
-  const seeded = await overTasks(parts, generation, (log) => isSeeded(log, generation));
-  return seeded.flatMap((is, partition) => (is ? [partition] : []));
-}
-
-/**
- * Whether the task began with the savepoint that its generation begins with (N2): the seed is the first record. Tasks
- * truncate behind later checkpoints alone, so what was truncated was seeded.
- */
-export async function isSeeded(log: EpochLog, { number, seededFrom }: Generation): Promise<boolean> {
-  const { start } = await log.stateLogRange();
-  if (start > 0) return true;
-  const first = await firstRecord(log);
-  return first?.kind === 'seed' && first.seed.generation === number && first.seed.savepoint === seededFrom;
 }
 
 /** Opens the epoch log of each task, a few at a time, without taking it over; the results are by partition. */

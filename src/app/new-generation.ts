@@ -16,6 +16,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { objectSnapshotStore } from '../adapters/object-storage/snapshot-store.js';
 import { rocksDbStateStore } from '../adapters/rocksdb/rocksdb-state-store.js';
 import { cardState } from '../fraud/cards/state.js';
+import { isSeeded } from '../stream/checkpoint/generations.js';
 import type { StoredManifest } from '../stream/checkpoint/savepoint-manifest.js';
 import type { Savepoints } from '../stream/checkpoint/savepoints.js';
 import { readSeal, sealTask } from '../stream/checkpoint/seal.js';
@@ -28,7 +29,6 @@ import { stopped } from './drain.js';
 import {
   findGeneration,
   type Generation,
-  isSeeded,
   type LogParts,
   openTaskLog,
   overTasks,

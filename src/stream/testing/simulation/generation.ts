@@ -1,12 +1,8 @@
 /**
- * Owns which generation of the simulated pipeline runs, and how a process finds it: by the seals at the ends of the state
- * logs, as `src/app/generation.ts` does, in the same order of steps. Neighbours: `rescale.ts` makes the next one,
- * `simulated-machine.ts` follows.
+ * Owns the names and the places of the simulated pipeline's generations, and the way to their state logs, on which the core
+ * finds the one that runs. Neighbours: `rescale-job.ts` makes the next one, `simulated-machine.ts` follows.
  */
-import { readSeal } from '../../checkpoint/seal.js';
-import type { Seal } from '../../epoch/delta.js';
-import { firstRecord } from '../../epoch/log-ends.js';
-import { StreamError } from '../../errors.js';
+import { type FoundGeneration, followSeals, type Generation } from '../../checkpoint/generations.js';
 import { ownerIdOf, taskIdOf } from '../../pipeline/pipeline.js';
 import type { EpochLog } from '../../ports.js';
 import { asked, simulatedBackend } from './simulated-backend.js';
@@ -14,22 +10,7 @@ import { NAME, TOPICS } from './simulated-pipeline.js';
 import type { SimulatedProcess } from './simulated-process.js';
 import type { World } from './world.js';
 
-export interface Generation {
-  /** 1, 2, … */
-  readonly number: number;
-  readonly stateLog: string;
-  readonly source: string;
-  readonly partitions: number;
-  /** Name of the savepoint that it began with; null for the first one. */
-  readonly seededFrom: string | null;
-}
-
-/** One that is being made. */
-export interface Pending {
-  readonly next: Generation;
-  readonly sealed: readonly number[];
-  readonly seeded: readonly number[];
-}
+export type { Generation, PendingGeneration } from '../../checkpoint/generations.js';
 
 export const firstGeneration = (partitions: number): Generation => ({
   number: 1,
@@ -51,21 +32,11 @@ export function placeOf(world: World, { number, stateLog }: Pick<Generation, 'nu
 }
 
 /** The newest generation that is whole, and what is being made after it. */
-export async function findGeneration(
-  world: World,
-  process: SimulatedProcess,
-): Promise<{ readonly current: Generation; readonly pending: Pending | null }> {
-  let current = firstGeneration(world.plan.partitions);
-  for (;;) {
-    const seals = await overTasks(world, process, current, readSeal);
-    const next = nextOf(current, seals);
-    if (next === null) return { current, pending: null };
-    const sealed = seals.flatMap((seal, partition) => (seal === null ? [] : [partition]));
-    const seeded = await seededPartitions(world, process, next);
-    const isReady = sealed.length === current.partitions && seeded.length === next.partitions;
-    if (!isReady) return { current, pending: { next, sealed, seeded } };
-    current = next;
-  }
+export function findGeneration(world: World, process: SimulatedProcess): Promise<FoundGeneration> {
+  return followSeals(firstGeneration(world.plan.partitions), {
+    isMade: ({ stateLog }) => asked(process, 'admin', () => world.log.partitions(stateLog).length > 0),
+    over: (generation, look) => overTasks(world, process, generation, look),
+  });
 }
 
 /** The epoch log of one of its tasks; it reads until it is fenced. */
@@ -95,26 +66,4 @@ export async function overTasks<T>(
     await log.close();
   }
   return results;
-}
-
-function nextOf(current: Generation, seals: readonly (Seal | null)[]): Generation | null {
-  const [first, ...others] = seals.filter((seal) => seal !== null);
-  if (first === undefined) return null;
-  const agree = others.every((seal) => JSON.stringify(seal) === JSON.stringify(first));
-  if (!agree || first.generation !== current.number + 1) {
-    throw new StreamError('generations-torn', `the seals do not agree: ${JSON.stringify(seals)}`);
-  }
-  const { generation: number, stateLog, source, partitions, savepoint } = first;
-  return { number, stateLog, source, partitions, seededFrom: savepoint };
-}
-
-async function seededPartitions(world: World, process: SimulatedProcess, next: Generation): Promise<readonly number[]> {
-  const { log } = world;
-  const isMade = await asked(process, 'admin', () => log.partitions(next.stateLog).length > 0);
-  if (!isMade) return [];
-  const seeded = await overTasks(world, process, next, async (epochLog) => {
-    const { start } = await epochLog.stateLogRange();
-    return start > 0 || (await firstRecord(epochLog)) !== null;
-  });
-  return seeded.flatMap((is, partition) => (is ? [partition] : []));
 }

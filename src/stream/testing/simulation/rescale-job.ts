@@ -7,12 +7,12 @@
  *                     └── until it is whole: take back (new state log deleted, then tasks opened again)
  */
 import { committedOffset } from '../../checkpoint/committed-offset.js';
+import { isSeeded } from '../../checkpoint/generations.js';
 import type { SavepointManifest, StoredManifest } from '../../checkpoint/savepoint-manifest.js';
 import { Savepoints } from '../../checkpoint/savepoints.js';
 import { sealTask } from '../../checkpoint/seal.js';
 import { seedTasks } from '../../checkpoint/seed.js';
 import type { Seal } from '../../epoch/delta.js';
-import { firstRecord } from '../../epoch/log-ends.js';
 import { FencedError, OffsetOutOfRangeError, StreamError } from '../../errors.js';
 import { partitionOfKey } from '../../partitioning.js';
 import { taskIdOf } from '../../pipeline/pipeline.js';
@@ -21,7 +21,7 @@ import {
   type Generation,
   openTaskLog,
   overTasks,
-  type Pending,
+  type PendingGeneration,
   placeOf,
   stateLogOf,
 } from './generation.js';
@@ -235,12 +235,12 @@ class Rescale {
     if (!(await asked(process, 'admin', () => log.partitions(next.stateLog).length > 0))) return false;
     const seeded = await overTasks(world, process, next, async (epochLog) => {
       await epochLog.fence();
-      return (await epochLog.stateLogRange()).start > 0 || (await firstRecord(epochLog)) !== null;
+      return isSeeded(epochLog, next);
     });
     return seeded.every((is) => is);
   }
 
-  private async takeBack(current: Generation, { next, sealed }: Pending): Promise<void> {
+  private async takeBack(current: Generation, { next, sealed }: PendingGeneration): Promise<void> {
     const { log } = this.world;
     if (await this.isWhole(next)) throw new StreamError('generation-whole', `generation ${next.number} is whole`);
     const identity = await asked(this.process, 'admin', () => log.partitions(next.stateLog).at(0)?.identity);
